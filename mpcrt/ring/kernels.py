@@ -1,0 +1,94 @@
+"""The one place from which the other rooms import kernels.
+
+The native module `mpcrt.ring._native` is used where it was built; otherwise `mpcrt.ring.reference`, with one warning.
+Both give the same bits.
+"""
+
+import importlib
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from mpcrt.ring import reference
+
+_MODULES = {"reference": "mpcrt.ring.reference", "native": "mpcrt.ring.compiled"}
+
+
+def available() -> tuple[str, ...]:
+    """The kernel sets that this installation has, the fastest first."""
+    try:
+        importlib.import_module(_MODULES["native"])
+    except ImportError:
+        return ("reference",)
+    return ("native", "reference")
+
+
+def _fastest() -> ModuleType:
+    name = available()[0]
+    if name == "reference":
+        warnings.warn(
+            "mpcrt runs without its native kernels (slower); install a C++ compiler and reinstall mpcrt",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return importlib.import_module(_MODULES[name])
+
+
+_active: Any = _fastest()
+
+
+def use(name: str) -> None:
+    """Select "native" or "reference" for this process; Prg objects made before keep theirs.
+
+    Raises:
+        ValueError: another name.
+        ImportError: the native module was not built.
+    """
+    global _active
+    if name not in _MODULES:
+        raise ValueError(f"kernels are 'native' or 'reference', not {name!r}")
+    _active = importlib.import_module(_MODULES[name])
+
+
+def active() -> str:
+    """Which kernels run: "native" or "reference"."""
+    return "reference" if _active is reference else "native"
+
+
+def Prg(key: bytes) -> reference.Prg:
+    """The pseudo-random generator of a 16-byte key; see reference.Prg."""
+    return _active.Prg(key)
+
+
+def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+    """a[B, M, K] @ b[B, K, N] mod 2^64; see reference.matmul."""
+    return _active.matmul(a, b, out)
+
+
+def conv(
+    x: np.ndarray,
+    k: np.ndarray,
+    *,
+    strides: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+    lhs_dilation: Sequence[int] | None = None,
+    rhs_dilation: Sequence[int] | None = None,
+    groups: int = 1,
+) -> np.ndarray:
+    """x[N, *spatial, C] with k[*spatial, C / groups, O] to [N, *out, O] mod 2^64; see reference.conv."""
+    return _active.conv(
+        x, k, strides=strides, padding=padding, lhs_dilation=lhs_dilation, rhs_dilation=rhs_dilation, groups=groups
+    )
+
+
+def pack(bits: np.ndarray) -> np.ndarray:
+    """uint8[n] of zeros and ones to uint64[ceil(n / 64)]; see reference.pack."""
+    return _active.pack(bits)
+
+
+def unpack(words: np.ndarray, n: int) -> np.ndarray:
+    """The first n bits of packed words, as uint8[n]; see reference.unpack."""
+    return _active.unpack(words, n)
