@@ -1,0 +1,89 @@
+"""The exception tree. Every error mpcrt raises on purpose is one of these.
+
+MpcrtError
+├── UsageError           2  a call or command line that cannot be meant
+│   └── ConfigError      2  the cluster file
+├── UserFunctionError    1  a party function raised here
+├── TraceError           1  the function cannot be traced to a plan
+├── InputError           1  a value that cannot be shared (NaN, range, shape)
+├── LinkError            3  a link could not be set up, or its peer refused it
+├── PeerLost             3  a peer did not come up, was killed or fell silent
+├── PeerFailed           3  another party reported that it failed
+├── ProtocolError        3  a peer sent bytes that break the protocol
+├── DisagreementError    4  parties run different programs, plans or cluster files
+└── PolicyError          5  refused by this party's policy
+
+The number is the exit code of a process that ends with the error (docs/exit-codes.md).
+"""
+
+
+class MpcrtError(Exception):
+    """Base of every error that mpcrt raises on purpose."""
+
+    exit_code = 1
+
+
+class UsageError(MpcrtError):
+    """A call or command line that cannot be meant."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A cluster file that is missing, malformed or contradictory."""
+
+
+class UserFunctionError(MpcrtError):
+    """A party function raised in this process; the cause is chained and stays here."""
+
+
+class TraceError(MpcrtError):
+    """A secure function uses something that has no plan."""
+
+
+class InputError(MpcrtError):
+    """A value that cannot be encoded in the ring, or has the wrong shape."""
+
+
+class LinkError(MpcrtError):
+    """A link could not be set up: certificate, name or version."""
+
+    exit_code = 3
+
+
+class PeerLost(MpcrtError):
+    """A peer did not come up within `connect`, or was silent for longer than `idle`."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, peer: str = "") -> None:
+        super().__init__(message)
+        self.peer = peer
+
+
+class PeerFailed(MpcrtError):
+    """Another party reported a failure: who, in which function, at which call."""
+
+    exit_code = 3
+
+    def __init__(self, party: str, function: str, number: int, code: int = 1) -> None:
+        super().__init__(f"{party} failed in {function or 'the run'} (call {number}); its own log has the cause")
+        self.party, self.function, self.number, self.code = party, function, number, code
+
+
+class ProtocolError(MpcrtError):
+    """A peer sent something the protocol does not allow."""
+
+    exit_code = 3
+
+
+class DisagreementError(MpcrtError):
+    """The parties do not run the same program, plan or cluster file."""
+
+    exit_code = 4
+
+
+class PolicyError(MpcrtError):
+    """Refused by this party's policy."""
+
+    exit_code = 5

@@ -1,0 +1,293 @@
+"""Builder: appends ops with common subexpressions shared, and keeps the fixed-point books.
+
+`mul` of fractions f and g gives f+g; `add` aligns by an exact shift; a truncation is inserted, once a value, at the first
+use that needs it, so that a sum of products is truncated once. Numeric functions (mpcrt/numerics) are functions on it.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from mpcrt.plan.ops import OPS
+from mpcrt.plan.plan import Node, Plan, make
+from mpcrt.plan.types import Type
+from mpcrt.ring.codec import encode
+
+MAX_CONSTANT_FRACTION = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A value of a builder: its number and type."""
+
+    number: int
+    type: Type
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def fraction(self) -> int:
+        return self.type.fraction
+
+
+class Builder:
+    """Builds one plan (or loop body). `fraction` is the fraction bits of ordinary reals."""
+
+    def __init__(self, fraction: int = 18) -> None:
+        self.fraction = fraction
+        self.line = ""
+        self._nodes: list[Node] = []
+        self._types: list[Type] = []
+        self._lines: list[str] = []
+        self._known: dict[tuple, int] = {}
+
+    # -- the one way in
+
+    def emit(self, name: str, *operands: Value, **attrs) -> tuple[Value, ...]:
+        """Appends op `name`, or finds the same op done before; attributes must be canonical (see plan/ops.py)."""
+        numbers = tuple(v.number for v in operands)
+        attrs = {k: attrs[k] for k in OPS[name].attrs}
+        key = (name, numbers, tuple(v.fingerprint if isinstance(v, Plan) else v for v in attrs.values()))
+        if name == "input" or key not in self._known:
+            node = make(name, numbers, attrs, self._types)
+            self._nodes.append(node)
+            self._types.extend(node.results)
+            self._lines.append(self.line)
+            self._known[key] = len(self._nodes) - 1
+        node = self._nodes[self._known[key]]
+        return tuple(Value(node.first + i, t) for i, t in enumerate(node.results))
+
+    def one(self, name: str, *operands: Value, **attrs) -> Value:
+        return self.emit(name, *operands, **attrs)[0]
+
+    def finish(self, *outputs: Value) -> Plan:
+        """The plan that gives `outputs`: dead ops removed (inputs stay), values renumbered."""
+        alive = {v.number for v in outputs}
+        kept = []
+        for i in range(len(self._nodes) - 1, -1, -1):
+            node = self._nodes[i]
+            if node.op == "input" or any(node.first + j in alive for j in range(len(node.results))):
+                kept.append(i)
+                alive.update(node.operands)
+        numbers: dict[int, int] = {}
+        nodes: list[Node] = []
+        count = 0
+        for i in reversed(kept):
+            n = self._nodes[i]
+            nodes.append(Node(n.op, tuple(numbers[v] for v in n.operands), n.attrs, count, n.results))
+            for j in range(len(n.results)):
+                numbers[n.first + j] = count
+                count += 1
+        return Plan(tuple(nodes), tuple(numbers[v.number] for v in outputs), tuple(self._lines[i] for i in reversed(kept)))
+
+    # -- sources
+
+    def input(self, type: Type, wire: str | None = None) -> Value:
+        """`wire`: "public", "masked" or "shared"; by default what the visibility suggests (masked for any secret)."""
+        wire = wire or ("public" if type.public else "masked")
+        return self.one("input", shape=type.shape, kind=type.kind, fraction=type.fraction, visibility=type.visibility, wire=wire)
+
+    def ring_constant(self, words: np.ndarray, fraction: int = 0, shape: tuple[int, ...] | None = None) -> Value:
+        """uint64 words as a constant; an array of one value is stored once."""
+        words = np.ascontiguousarray(words, np.dtype("<u8"))
+        shape = words.shape if shape is None else shape
+        if words.size > 1 and (words == words.flat[0]).all():
+            words = words.reshape(-1)[:1]
+        return self.one("constant", shape=tuple(shape), kind="ring", fraction=fraction, data=words.tobytes())
+
+    def bit_constant(self, bits: np.ndarray) -> Value:
+        bits = np.ascontiguousarray(bits, np.uint8)
+        data = bits.reshape(-1)[:1] if bits.size > 1 and (bits == bits.flat[0]).all() else bits
+        return self.one("constant", shape=bits.shape, kind="bit", fraction=0, data=data.tobytes())
+
+    def real(self, values, fraction: int | None = None) -> Value:
+        """Real numbers as a constant of `fraction` bits (default: this builder's)."""
+        fraction = self.fraction if fraction is None else fraction
+        return self.ring_constant(encode(values, fraction, "a constant"), fraction)
+
+    def integer(self, values) -> Value:
+        return self.ring_constant(encode(np.asarray(values, np.int64), 0, "a constant"), 0)
+
+    def factor(self, values) -> Value:
+        """Real numbers as a constant that will multiply: as many fraction bits as keep `fraction` significant bits of the
+        largest, and no more than exactness needs (1/2 takes one, an integer none)."""
+        values = np.asarray(values, np.float64)
+        top = float(np.max(np.abs(values), initial=0.0))
+        if top == 0.0:
+            return self.ring_constant(np.zeros(values.shape, np.uint64), 0)
+        bits = min(self.fraction + max(0, -math.frexp(top)[1] + 1), MAX_CONSTANT_FRACTION)
+        words = encode(values, bits, "a constant").view(np.int64)
+        spare = int(np.bitwise_or.reduce(words, axis=None))
+        spare = min((spare & -spare).bit_length() - 1, bits) if spare else bits
+        return self.ring_constant((words >> np.int64(spare)).view(np.uint64), bits - spare)
+
+    # -- layout
+
+    def reshape(self, x: Value, shape) -> Value:
+        return x if tuple(shape) == x.shape else self.one("reshape", x, shape=tuple(shape))
+
+    def transpose(self, x: Value, permutation) -> Value:
+        p = tuple(int(i) for i in permutation)
+        return x if p == tuple(range(len(p))) else self.one("transpose", x, permutation=p)
+
+    def broadcast(self, x: Value, shape, dims=None) -> Value:
+        """To `shape`; by default the axes align at the end, as NumPy's."""
+        shape = tuple(shape)
+        dims = tuple(range(len(shape) - len(x.shape), len(shape))) if dims is None else tuple(dims)
+        return x if shape == x.shape else self.one("broadcast", x, shape=shape, dims=dims)
+
+    def slice(self, x: Value, start, limit, stride=None) -> Value:
+        stride = tuple(stride) if stride is not None else (1,) * len(x.shape)
+        if tuple(start) == (0,) * len(x.shape) and tuple(limit) == x.shape and set(stride) <= {1}:
+            return x
+        return self.one("slice", x, start=tuple(start), limit=tuple(limit), stride=stride)
+
+    def pad(self, x: Value, low, high, interior=None) -> Value:
+        interior = tuple(interior) if interior is not None else (0,) * len(x.shape)
+        if not any((*low, *high, *interior)):
+            return x
+        return self.one("pad", x, low=tuple(low), high=tuple(high), interior=interior)
+
+    def concat(self, values, axis: int) -> Value:
+        values = self.aligned(*values)
+        return values[0] if len(values) == 1 else self.one("concat", *values, axis=axis)
+
+    def take(self, x: Value, indices) -> Value:
+        """`x.ravel()[indices]`, 0 where an index is negative; `indices` an integer array or a public integer value."""
+        at = indices if isinstance(indices, Value) else self.integer(indices)
+        return self.one("take", x, at)
+
+    # -- fixed-point books
+
+    def truncate(self, x: Value, fraction: int | None = None) -> Value:
+        """x with at most `fraction` bits (default: this builder's)."""
+        fraction = self.fraction if fraction is None else fraction
+        return x if x.fraction <= fraction else self.one("truncate", x, bits=x.fraction - fraction)
+
+    def align(self, x: Value, fraction: int) -> Value:
+        """x with exactly `fraction` bits: an exact shift up, a truncation down."""
+        if x.type.kind == "bit" or x.fraction == fraction:
+            return x
+        return self.one("shift", x, bits=fraction - x.fraction) if x.fraction < fraction else self.truncate(x, fraction)
+
+    def aligned(self, *values: Value) -> tuple[Value, ...]:
+        """All with the same fraction bits, none beyond twice this builder's (what is finer is truncated first)."""
+        values = tuple(self.truncate(v) if v.fraction > 2 * self.fraction + 2 else v for v in values)
+        top = max(v.fraction for v in values)
+        return tuple(self.align(v, top) for v in values)
+
+    def broadcasted(self, *values: Value) -> tuple[Value, ...]:
+        shape = np.broadcast_shapes(*(v.shape for v in values))
+        return tuple(self.broadcast(v, shape) for v in values)
+
+    # -- arithmetic; operands broadcast as NumPy's
+
+    def add(self, x: Value, y: Value) -> Value:
+        x, y = self.broadcasted(*self.aligned(x, y))
+        return self.one("add", *sorted((x, y), key=lambda v: v.number))
+
+    def neg(self, x: Value) -> Value:
+        return self.one("neg", x)
+
+    def sub(self, x: Value, y: Value) -> Value:
+        return self.add(x, self.neg(y))
+
+    def sum(self, x: Value, axes) -> Value:
+        axes = tuple(sorted(int(a) for a in axes))
+        return x if not axes else self.one("sum", x, axes=axes)
+
+    def factors(self, x: Value, y: Value) -> tuple[Value, Value]:
+        """Operands of a product, truncated where the product would have over 2 `fraction` + 2 bits. A public factor's
+        extra bits are paid for by its size (see `factor`)."""
+        if x.type.public or y.type.public:
+            secret, public = (y, x) if x.type.public else (x, y)
+            if not secret.type.public and secret.fraction > self.fraction + 2:
+                whole = public.fraction == 0
+                secret = secret if whole else self.truncate(secret)
+            return (public, secret) if x.type.public else (secret, public)
+        while x.fraction + y.fraction > 2 * self.fraction + 2:
+            if x.fraction >= y.fraction:
+                x = self.truncate(x, max(self.fraction, 0))
+            else:
+                y = self.truncate(y, max(self.fraction, 0))
+            if x.fraction <= self.fraction and y.fraction <= self.fraction:
+                break
+        return x, y
+
+    def mul(self, x: Value, y: Value) -> Value:
+        x, y = self.factors(x, y)
+        if not (x.type.public and x.shape == ()) and not (y.type.public and y.shape == ()):
+            x, y = self.broadcasted(x, y)
+        return self.one("mul", *sorted((x, y), key=lambda v: v.number))
+
+    def dot(self, x: Value, y: Value) -> Value:
+        """[B, M, K] x [B, K, N]."""
+        return self.one("dot", *self.factors(x, y))
+
+    def conv(self, x: Value, k: Value, strides, padding, lhs_dilation, rhs_dilation, groups: int) -> Value:
+        """[N, *space, C] with [*space, C/groups, O]; `padding` a sequence of (low, high)."""
+        flat = tuple(int(p) for pair in padding for p in pair)
+        return self.one("conv", *self.factors(x, k), strides=tuple(strides), padding=flat, lhs_dilation=tuple(lhs_dilation),
+                        rhs_dilation=tuple(rhs_dilation), groups=groups)  # fmt: skip
+
+    # -- bits
+
+    def negative(self, x: Value, bits: int | None = None, drop: int | None = None) -> Value:
+        """[x < 0]. By default 64 bits for integers, 48 for reals, and for a product its bits from `fraction` less up to 62:
+        exactly the sign of the truncated value."""
+        if drop is None:
+            drop = max(0, x.fraction - self.fraction)
+        if bits is None:
+            bits = 64 if x.fraction == 0 else 63 - drop if drop else 48
+        return self.one("msb", x, drop=drop, bits=bits)
+
+    def less(self, x: Value, y: Value, bits: int | None = None) -> Value:
+        """[x < y]; `bits`: the width of the difference where it is known (33 for int32)."""
+        return self.negative(self.sub(x, y), bits)
+
+    def equal(self, x: Value, y: Value, bits: int = 64) -> Value:
+        return self.one("eqz", self.sub(x, y), bits=bits)
+
+    def xor(self, x: Value, y: Value) -> Value:
+        x, y = self.broadcasted(x, y)
+        return self.one("xor", *sorted((x, y), key=lambda v: v.number))
+
+    def and_(self, x: Value, y: Value) -> Value:
+        x, y = self.broadcasted(x, y)
+        return self.one("and", *sorted((x, y), key=lambda v: v.number))
+
+    def not_(self, x: Value) -> Value:
+        return self.xor(x, self.bit_constant(np.ones((), np.uint8)))
+
+    def or_(self, x: Value, y: Value) -> Value:
+        return self.not_(self.and_(self.not_(x), self.not_(y)))
+
+    def select(self, b: Value, x: Value) -> Value:
+        """b x, the bit times the ring element."""
+        x = self.truncate(x) if x.fraction > self.fraction and not x.type.public else x
+        b, x = self.broadcasted(b, x)
+        return self.one("select", b, x)
+
+    def where(self, b: Value, x: Value, y: Value) -> Value:
+        """x where b is 1, else y; of bits or ring elements."""
+        if x.type.kind == "bit":
+            b, x, y = self.broadcasted(b, x, y)
+            return self.xor(y, self.and_(b, self.xor(x, y)))
+        x, y = (self.truncate(v) if v.fraction > self.fraction and not v.type.public else v for v in (x, y))
+        return self.add(y, self.select(b, self.sub(x, y)))
+
+    def to_ring(self, b: Value) -> Value:
+        """The bit as the integer 0 or 1."""
+        return self.select(b, self.ring_constant(np.ones((), np.uint64)))
+
+    # -- smooth functions and loops
+
+    def samples(self, x: Value, function: str, fraction: int, parameters: tuple = ()) -> Value:
+        return self.one("samples", x, function=function, fraction=fraction, parameters=parameters)
+
+    def loop(self, body: Plan, trips: int, constants, carries, xs) -> tuple[Value, ...]:
+        operands = (*constants, *carries, *xs)
+        return self.emit("loop", *operands, body=body, trips=trips, constants=len(constants), carries=len(carries))
