@@ -42,6 +42,7 @@ class Builder:
         self._nodes: list[Node] = []
         self._types: list[Type] = []
         self._lines: list[str] = []
+        self._made: list[int] = []  # the node that made each value
         self._known: dict[tuple, int] = {}
 
     # -- the one way in
@@ -53,6 +54,7 @@ class Builder:
         key = (name, numbers, tuple(v.fingerprint if isinstance(v, Plan) else v for v in attrs.values()))
         if name == "input" or key not in self._known:
             node = make(name, numbers, attrs, self._types)
+            self._made.extend([len(self._nodes)] * len(node.results))
             self._nodes.append(node)
             self._types.extend(node.results)
             self._lines.append(self.line)
@@ -92,16 +94,16 @@ class Builder:
 
     def ring_constant(self, words: np.ndarray, fraction: int = 0, shape: tuple[int, ...] | None = None) -> Value:
         """uint64 words as a constant; an array of one value is stored once."""
-        words = np.ascontiguousarray(words, np.dtype("<u8"))
         shape = words.shape if shape is None else shape
+        words = np.ascontiguousarray(words, np.dtype("<u8"))
         if words.size > 1 and (words == words.flat[0]).all():
             words = words.reshape(-1)[:1]
         return self.one("constant", shape=tuple(shape), kind="ring", fraction=fraction, data=words.tobytes())
 
     def bit_constant(self, bits: np.ndarray) -> Value:
-        bits = np.ascontiguousarray(bits, np.uint8)
-        data = bits.reshape(-1)[:1] if bits.size > 1 and (bits == bits.flat[0]).all() else bits
-        return self.one("constant", shape=bits.shape, kind="bit", fraction=0, data=data.tobytes())
+        flat = np.ascontiguousarray(bits, np.uint8).reshape(-1)
+        data = flat[:1] if flat.size > 1 and (flat == flat[0]).all() else flat
+        return self.one("constant", shape=tuple(bits.shape), kind="bit", fraction=0, data=data.tobytes())
 
     def real(self, values, fraction: int | None = None) -> Value:
         """Real numbers as a constant of `fraction` bits (default: this builder's)."""
@@ -183,9 +185,20 @@ class Builder:
         shape = np.broadcast_shapes(*(v.shape for v in values))
         return tuple(self.broadcast(v, shape) for v in values)
 
+    def is_zero(self, x: Value) -> bool:
+        """Whether x is a constant of zeros, perhaps broadcast."""
+        node = self._nodes[self._made[x.number]]
+        if node.op in ("broadcast", "reshape", "transpose", "slice", "neg"):
+            return self.is_zero(Value(node.operands[0], self._types[node.operands[0]]))
+        return node.op == "constant" and not any(node.attrs["data"])
+
     # -- arithmetic; operands broadcast as NumPy's
 
     def add(self, x: Value, y: Value) -> Value:
+        shape = np.broadcast_shapes(x.shape, y.shape)
+        for a, b in ((x, y), (y, x)):
+            if self.is_zero(b) and a.fraction >= b.fraction:
+                return self.broadcast(a, shape)
         x, y = self.broadcasted(*self.aligned(x, y))
         return self.one("add", *sorted((x, y), key=lambda v: v.number))
 
@@ -276,7 +289,10 @@ class Builder:
         if x.type.kind == "bit":
             b, x, y = self.broadcasted(b, x, y)
             return self.xor(y, self.and_(b, self.xor(x, y)))
+        shape = np.broadcast_shapes(b.shape, x.shape, y.shape)
         x, y = (self.truncate(v) if v.fraction > self.fraction and not v.type.public else v for v in (x, y))
+        if self.is_zero(x):
+            return self.broadcast(self.select(self.not_(b), y), shape)
         return self.add(y, self.select(b, self.sub(x, y)))
 
     def to_ring(self, b: Value) -> Value:

@@ -89,7 +89,7 @@ class Plan:
         """Decodes and verifies what a peer sent; PlanError names what is wrong. Nothing is allocated by its sizes."""
         need(len(data) <= MAX_BYTES, "plan too large")
         try:
-            tree = msgpack.unpackb(data, use_list=False, strict_map_key=True, max_buffer_size=MAX_BYTES)
+            tree = msgpack.unpackb(data, use_list=False, strict_map_key=True)
         except Exception as error:
             raise PlanError(f"not a plan: {type(error).__name__}") from None
         plan = decode(tree, 0)
