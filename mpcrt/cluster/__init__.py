@@ -1,0 +1,1 @@
+"""Cluster files, certificates and the processes of a local run."""

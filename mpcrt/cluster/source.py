@@ -1,0 +1,119 @@
+"""YAML with line numbers: every complaint about a cluster file names its file, line and key."""
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mpcrt.errors import ConfigError
+
+MAX_BYTES = 1 << 20
+MAX_NODES = 10_000
+
+KeyPath = tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a configuration came from: a file's name as the user wrote it, and the line of each key."""
+
+    name: str
+    lines: dict[KeyPath, int] = field(default_factory=dict)
+
+    def error(self, path: KeyPath, message: str) -> ConfigError:
+        """A ConfigError `file:line: key: message`; the line is that of the deepest key of `path` that is there."""
+        line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
+        where = self.name if line is None else f"{self.name}:{line}"
+        key = ".".join(str(part) for part in path)
+        return ConfigError(f"{where}: {key}: {message}" if key else f"{where}: {message}")
+
+
+def suggestion(word: str, allowed: Iterable[str]) -> str:
+    """`; did you mean 'x'?` when an allowed word is close, else nothing."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.6)
+    return f"; did you mean '{close[0]}'?" if close else ""
+
+
+def listing(words: Iterable[str]) -> str:
+    """Words joined for a message."""
+    return ", ".join(words) or "none"
+
+
+def read_yaml(file: str | Path) -> tuple[Any, Source]:
+    """The plain value in a YAML file (mappings keep their keys as written) and its source.
+
+    Raises ConfigError when the file is missing, unreadable, too big, not YAML, or gives one key twice.
+    """
+    name = str(file)
+    try:
+        with open(file, "rb") as stream:
+            raw = stream.read(MAX_BYTES + 1)
+    except FileNotFoundError:
+        raise ConfigError(f"{name}: no such cluster file; cluster_configs/ has examples to start from") from None
+    except IsADirectoryError:
+        raise ConfigError(f"{name}: is a directory; a cluster file is one YAML file") from None
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot be read: {error.strerror}") from None
+    if len(raw) > MAX_BYTES:
+        raise ConfigError(f"{name}: is larger than {MAX_BYTES} bytes, so it is no cluster file")
+    return parse_yaml(raw, name)
+
+
+def parse_yaml(text: bytes | str, name: str) -> tuple[Any, Source]:
+    """As `read_yaml`, from text; `name` stands for the file in messages."""
+    source = Source(name)
+    try:
+        loader = yaml.SafeLoader(text)
+        try:
+            root = loader.get_single_node()
+            if root is None:
+                raise ConfigError(f"{name}: is empty; a cluster file has name, parties and devices")
+            return _Reader(loader, source).value(root, ()), source
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{name}:{mark.line + 1}" if mark else name
+        raise ConfigError(f"{where}: not YAML: {error.problem or error.context}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{name}: not YAML: {reason}") from None
+
+
+class _Reader:
+    """Turns YAML nodes into plain values and notes the line of each key."""
+
+    def __init__(self, loader: yaml.SafeLoader, source: Source) -> None:
+        self.loader, self.source, self.nodes = loader, source, 0
+
+    def value(self, node: yaml.Node, path: KeyPath) -> Any:
+        self.nodes += 1
+        if self.nodes > MAX_NODES:  # nested aliases grow exponentially
+            raise self.source.error(path, f"more than {MAX_NODES} values")
+        self.source.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self.loader.construct_object(node)
+
+    def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            line = key_node.start_mark.line + 1
+            if not isinstance(key_node, yaml.ScalarNode):
+                raise ConfigError(f"{self.source.name}:{line}: a key must be a word")
+            key = key_node.value  # as written: YAML would read a party called `on` as True
+            here = (*path, key)
+            if key in result:
+                first = self.source.lines[here]
+                self.source.lines[here] = line
+                raise self.source.error(here, f"this key is given twice (first on line {first})")
+            self.source.lines[here] = line
+            result[key] = self.value(value_node, here)
+            if result[key] is None:
+                raise self.source.error(here, "has no value; give one or leave the key out")
+        return result
