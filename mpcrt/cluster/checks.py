@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 NAME_RULE = "a name is a lower-case letter, then lower-case letters, digits, '-' or '_', at most 63 (it is a DNS name)"
-RESERVED_NAMES = ("public",)
+RESERVED_NAMES = ("public", "ca")  # mpcrt.public; the authority's own files
 FRACTION_BITS = (8, 24)
 MAX_SECONDS = 86_400
 
@@ -33,11 +33,17 @@ def check(config: "ClusterConfig", source: Source) -> None:
     _check_tls(config, source)
 
 
-def _check_name(name: str, path: KeyPath, source: Source) -> None:
+def name_problem(name: str) -> str | None:
+    """Why no party or device can have this name, or None."""
     if not NAME.fullmatch(name):
-        raise source.error(path, f"'{name}' is no name; {NAME_RULE}")
-    if name in RESERVED_NAMES:
-        raise source.error(path, f"'{name}' is reserved; choose another name")
+        return f"'{name}' is no name; {NAME_RULE}"
+    return f"'{name}' is reserved; choose another name" if name in RESERVED_NAMES else None
+
+
+def _check_name(name: str, path: KeyPath, source: Source) -> None:
+    problem = name_problem(name)
+    if problem:
+        raise source.error(path, problem)
 
 
 def _check_parties(config: "ClusterConfig", source: Source) -> None:
