@@ -1,0 +1,173 @@
+"""What two parties know of each other for a whole run, over however many connections: no I/O here.
+
+Messages of one direction are numbered from 1. A sent message is kept, as the very bytes that left, until the peer has
+acknowledged it; after a reconnect the peer says how far it got and the rest is sent again. What arrives twice is
+dropped; what arrives twice and differs ends the run, since two payloads under one mask would reveal their difference.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from mpcrt.errors import PeerLost, ProtocolError, UsageError
+from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode
+from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
+
+REMEMBERED = 1 << 16
+"""Addresses remembered for each direction, so that memory stays flat in a run without end."""
+FINGERPRINTS = 1 << 12
+
+
+class Unacknowledged(NamedTuple):
+    """A message on its way."""
+
+    sequence: int
+    encoded: Encoded
+
+
+class AddressBook:
+    """The last addresses used, to refuse a second use."""
+
+    def __init__(self, capacity: int = REMEMBERED) -> None:
+        self._order: deque[Address] = deque()
+        self._known: set[Address] = set()
+        self._capacity = capacity
+
+    def add(self, address: Address) -> bool:
+        """True when the address is new."""
+        if address in self._known:
+            return False
+        self._known.add(address)
+        self._order.append(address)
+        if len(self._order) > self._capacity:
+            self._known.discard(self._order.popleft())
+        return True
+
+
+class Session:
+    """Both directions between this party and one peer."""
+
+    def __init__(self, peer: str, *, inbox_limit: int) -> None:
+        self.peer = peer
+        self.closed = False
+        """The peer has said goodbye: all it will ever send is in the inbox."""
+        self.unacknowledged: deque[Unacknowledged] = deque()
+        self.unacknowledged_bytes = 0
+        self.sent_sequence = 0
+        self.sent_payload = 0
+        self.peer_consumed = 0
+        self.received = 0
+        self.reported = 0
+        self.consumed = 0
+        self.consumed_reported = 0
+        self.unreported_bytes = 0
+        self.inbox: dict[Address, Message] = {}
+        self.inbox_bytes = 0
+        self._inbox_limit = inbox_limit
+        self._spoken = AddressBook()
+        self._heard = AddressBook()
+        self._fingerprints: deque[tuple[int, int]] = deque(maxlen=FINGERPRINTS)
+
+    def outgoing(self, address: Address, buffers: Sequence[Buffer], nonce: bytes) -> Encoded:
+        """Number and keep a message. Raises UsageError when the address was used before."""
+        if not self._spoken.add(address):
+            raise UsageError(f"a second message to {self.peer} under the address {address}")
+        self.sent_sequence += 1
+        encoded = encode(
+            address, buffers, nonce=UNBOUND if address.kind == Kind.HELLO else nonce,
+            sequence=self.sent_sequence, acknowledged=self.received, consumed=self.consumed,
+        )  # fmt: skip
+        self.mark_reported()
+        self.unacknowledged.append(Unacknowledged(self.sent_sequence, encoded))
+        self.unacknowledged_bytes += encoded.payload + encoded.header
+        self.sent_payload += encoded.payload
+        return encoded
+
+    def mark_reported(self) -> None:
+        """What was received and consumed so far has been told to the peer."""
+        self.reported, self.consumed_reported, self.unreported_bytes = self.received, self.consumed, 0
+
+    def acknowledge(self, sequence: int, consumed: int) -> None:
+        """The peer has everything up to `sequence` and its `recv` took `consumed` payload bytes."""
+        if sequence > self.sent_sequence or consumed > self.sent_payload:
+            raise ProtocolError(f"{self.peer} acknowledges message {sequence}, which was never sent")
+        while self.unacknowledged and self.unacknowledged[0].sequence <= sequence:
+            encoded = self.unacknowledged.popleft().encoded
+            self.unacknowledged_bytes -= encoded.payload + encoded.header
+        self.peer_consumed = max(self.peer_consumed, consumed)
+
+    def resume(self, received: int) -> list[Encoded]:
+        """What has to be sent again on a new connection to a peer that has everything up to `received`."""
+        oldest = self.unacknowledged[0].sequence if self.unacknowledged else self.sent_sequence + 1
+        if received + 1 < oldest:
+            raise ProtocolError(f"{self.peer} asks for message {received + 1}, which it has acknowledged before")
+        self.acknowledge(received, 0)
+        return [item.encoded for item in self.unacknowledged]
+
+    def incoming(self, message: Message, frame: Frame) -> bool:
+        """Take a message in; `frame` is its first frame as received. False when it is a duplicate.
+
+        Raises ProtocolError for a gap, an address used twice, a duplicate that differs, or more than the inbox holds.
+        """
+        header = message.header
+        self.acknowledge(header.acknowledged, header.consumed)
+        if header.sequence == 0:
+            return True
+        fingerprint = zlib.crc32(frame)
+        if header.sequence <= self.received:
+            self._compare(message, fingerprint)
+            return False
+        if header.sequence != self.received + 1:
+            raise ProtocolError(f"{self.peer} sent message {header.sequence} where {self.received + 1} was expected")
+        if self.closed:
+            raise ProtocolError(f"{self.peer} sent a message after its goodbye")
+        if not self._heard.add(header.address):
+            raise ProtocolError(f"{self.peer} sent two messages under one address: {header.address}")
+        if self.inbox_bytes + header.payload > self._inbox_limit:
+            raise ProtocolError(f"{self.peer} sent more than {self._inbox_limit} bytes that were not asked for")
+        self.received = header.sequence
+        self.unreported_bytes += header.payload + header.frame_bytes
+        self._fingerprints.append((header.sequence, fingerprint))
+        if header.address.kind == Control.BYE:
+            self.closed = True
+        else:
+            self.inbox[header.address] = message
+            self.inbox_bytes += header.payload
+        return True
+
+    def _compare(self, message: Message, fingerprint: int) -> None:
+        """A duplicate has to be the same message, as far as it is still known."""
+        header = message.header
+        for sequence, known in self._fingerprints:
+            if sequence == header.sequence and known != fingerprint:
+                raise ProtocolError(f"{self.peer} sent two different messages number {sequence}: {header.address}")
+        waiting = self.inbox.get(header.address)
+        if waiting is not None and not all(map(np.array_equal, waiting.arrays, message.arrays)):
+            raise ProtocolError(f"{self.peer} sent two payloads under one address: {header.address}")
+
+    def take(self, address: Address, limit: int, nonce: bytes) -> list[np.ndarray] | None:
+        """The buffers that came under `address`, or None when they have not. Raises PeerLost after a goodbye."""
+        message = self.inbox.get(address)
+        if message is None:
+            if self.closed:
+                raise PeerLost(f"{self.peer} ended its run without sending {address}", self.peer)
+            return None
+        header = message.header
+        if header.payload > limit:
+            raise ProtocolError(f"{self.peer} sent {header.payload} bytes for {address}, at most {limit} are allowed")
+        if header.nonce != (UNBOUND if address.kind == Kind.HELLO else nonce):
+            raise ProtocolError(f"{self.peer} sent {address} for another run")
+        del self.inbox[address]
+        self.inbox_bytes -= header.payload
+        self.consumed += header.payload
+        return message.arrays
+
+    @property
+    def pending(self) -> int:
+        """Payload bytes sent that the peer's `recv` has not taken, as far as it has told."""
+        return self.sent_payload - self.peer_consumed
