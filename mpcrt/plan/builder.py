@@ -1,7 +1,7 @@
 """Builder: appends ops with common subexpressions shared, and keeps the fixed-point books.
 
-`mul` of fractions f and g gives f+g; `add` aligns by an exact shift; a truncation is inserted, once a value, at the first
-use that needs it, so that a sum of products is truncated once. Numeric functions (mpcrt/numerics) are functions on it.
+`mul` of fractions f and g gives f+g; `add` aligns by an exact shift; a truncation is inserted, once a value, at the
+first use that needs it, so that a sum of products is truncated once. Numeric functions (mpcrt/numerics) build on it.
 """
 
 import math
@@ -83,14 +83,17 @@ class Builder:
             for j in range(len(n.results)):
                 numbers[n.first + j] = count
                 count += 1
-        return Plan(tuple(nodes), tuple(numbers[v.number] for v in outputs), tuple(self._lines[i] for i in reversed(kept)))
+        lines = tuple(self._lines[i] for i in reversed(kept))
+        return Plan(tuple(nodes), tuple(numbers[v.number] for v in outputs), lines)
 
     # -- sources
 
     def input(self, type: Type, wire: str | None = None) -> Value:
         """`wire`: "public", "masked" or "shared"; by default what the visibility suggests (masked for any secret)."""
         wire = wire or ("public" if type.public else "masked")
-        return self.one("input", shape=type.shape, kind=type.kind, fraction=type.fraction, visibility=type.visibility, wire=wire)
+        return self.one(
+            "input", shape=type.shape, kind=type.kind, fraction=type.fraction, visibility=type.visibility, wire=wire
+        )
 
     def ring_constant(self, words: np.ndarray, fraction: int = 0, shape: tuple[int, ...] | None = None) -> Value:
         """uint64 words as a constant; an array of one value is stored once."""
@@ -114,8 +117,8 @@ class Builder:
         return self.ring_constant(encode(np.asarray(values, np.int64), 0, "a constant"), 0)
 
     def factor(self, values) -> Value:
-        """Real numbers as a constant that will multiply: as many fraction bits as keep `fraction` significant bits of the
-        largest, and no more than exactness needs (1/2 takes one, an integer none)."""
+        """Real numbers as a constant that will multiply: as many fraction bits as keep `fraction` significant bits of
+        the largest, and no more than exactness needs (1/2 takes one, an integer none)."""
         values = np.asarray(values, np.float64)
         top = float(np.max(np.abs(values), initial=0.0))
         if top == 0.0:
@@ -243,14 +246,14 @@ class Builder:
     def conv(self, x: Value, k: Value, strides, padding, lhs_dilation, rhs_dilation, groups: int) -> Value:
         """[N, *space, C] with [*space, C/groups, O]; `padding` a sequence of (low, high)."""
         flat = tuple(int(p) for pair in padding for p in pair)
-        return self.one("conv", *self.factors(x, k), strides=tuple(strides), padding=flat, lhs_dilation=tuple(lhs_dilation),
-                        rhs_dilation=tuple(rhs_dilation), groups=groups)  # fmt: skip
+        dilation = {"lhs_dilation": tuple(lhs_dilation), "rhs_dilation": tuple(rhs_dilation)}
+        return self.one("conv", *self.factors(x, k), strides=tuple(strides), padding=flat, groups=groups, **dilation)
 
     # -- bits
 
     def negative(self, x: Value, bits: int | None = None, drop: int | None = None) -> Value:
-        """[x < 0]. By default 64 bits for integers, 48 for reals, and for a product its bits from `fraction` less up to 62:
-        exactly the sign of the truncated value."""
+        """[x < 0]. By default 64 bits for integers, 48 for reals, and for a product what truncation keeps of it, up to
+        bit 62: exactly the sign of the truncated value."""
         if drop is None:
             drop = max(0, x.fraction - self.fraction)
         if bits is None:

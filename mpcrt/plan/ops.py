@@ -142,9 +142,9 @@ def _(types, a):
     """Zeros around and between; low and high are not negative (a slice crops)."""
     (x,) = types
     n = len(x.shape)
-    sides = [ints(a[k], n) for k in ("low", "high", "interior")]
-    need(all(natural(v) >= 0 for s in sides for v in s), "negative padding")
-    return (x.with_(shape=tuple(d + lo + hi + max(d - 1, 0) * i for d, lo, hi, i in zip(x.shape, *sides, strict=True))),)
+    sides = [tuple(natural(v) for v in ints(a[k], n)) for k in ("low", "high", "interior")]
+    shape = tuple(d + lo + hi + max(d - 1, 0) * i for d, lo, hi, i in zip(x.shape, *sides, strict=True))
+    return (x.with_(shape=shape),)
 
 
 @op("concat", None, "axis")
@@ -154,7 +154,7 @@ def _(types, a):
     axis = natural(a["axis"], max(len(types[0].shape), 1))
     rest = {t.shape[:axis] + t.shape[axis + 1 :] for t in types}
     need(len(rest) == 1, "concat of different shapes")
-    shape = types[0].shape[:axis] + (sum(t.shape[axis] for t in types),) + types[0].shape[axis + 1 :]
+    shape = (*types[0].shape[:axis], sum(t.shape[axis] for t in types), *types[0].shape[axis + 1 :])
     return (types[0].with_(shape=shape, visibility=joined(types)),)
 
 
@@ -232,7 +232,7 @@ def _(types, a):
 
 @op("conv", 2, "strides", "padding", "lhs_dilation", "rhs_dilation", "groups")
 def _(types, a):
-    """x [N, *space, C] with k [*space, C/groups, O] -> [N, *space, O]; no flip; `padding` flat: lo0, hi0, lo1, hi1, ..."""
+    """x [N, *space, C] with k [*space, C/groups, O] -> [N, *space, O]; no flip; `padding` is lo0, hi0, lo1, hi1, ..."""
     x, k = types
     ring(x, k)
     n = len(x.shape) - 2
@@ -279,7 +279,7 @@ def _(types, a):
     """[x = 0] from the `bits` lowest bits."""
     (x,) = types
     ring(x)
-    need(1 <= natural(a["bits"], 65), "eqz of no bits")
+    need(natural(a["bits"], 65) >= 1, "eqz of no bits")
     return (Type(x.shape, "bit", 0, x.visibility),)
 
 
@@ -309,7 +309,7 @@ def _(types, a):
 
 @op("samples", 1, "function", "fraction", "parameters")
 def _(types, a):
-    """g(x) by dealer samples over a public basis; `function` names it (numerics/bases.py), its result has `fraction` bits."""
+    """g(x) by dealer samples over the public basis that `function` and `parameters` give; `fraction` bits come out."""
     (x,) = types
     ring(x)
     need(isinstance(a["function"], str) and isinstance(a["parameters"], tuple), "bad samples attributes")
@@ -321,7 +321,7 @@ def _(types, a):
 
 @op("loop", None, "body", "trips", "constants", "carries")
 def _(types, a):
-    """body(*constants, *carries, *slices of xs) -> (*carries, *slices of ys), `trips` times; xs and ys stack on axis 0."""
+    """body(*constants, *carries, *xs' slices) -> (*carries, *ys' slices), `trips` times; xs and ys stack on axis 0."""
     body, trips = a["body"], natural(a["trips"], 1 << 32)
     fixed, carried = natural(a["constants"]), natural(a["carries"])
     expected, given = body.input_types, []  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Plan: typed SSA of primitive ops. Serialisable, verified, hashed, printable; no names, no order that is not the plan's."""
+"""Plan: typed SSA of primitive ops. Serialisable, verified, hashed, printable; no names in it, no accidental order."""
 
 import hashlib
 import math
@@ -43,7 +43,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Plan:
-    """`nodes` in topological order; `outputs` are value numbers; `lines[i]` is node i's source line, for people only."""
+    """`nodes` in topological order; `outputs` are value numbers; `lines[i]` is node i's source line, for people."""
 
     nodes: tuple[Node, ...]
     outputs: tuple[int, ...]
@@ -143,7 +143,8 @@ def decode(tree: object, depth: int) -> Plan:
         name, operands, values = row
         schema = OPS[name]
         need(isinstance(values, tuple) and len(values) == len(schema.attrs), f"malformed {name}")
-        need(isinstance(operands, tuple) and all(type(v) is int and 0 <= v < len(types) for v in operands), f"malformed {name}")
+        known = isinstance(operands, tuple) and all(type(v) is int and 0 <= v < len(types) for v in operands)
+        need(known, f"malformed {name}")
         attrs = {k: decode(v, depth + 1) if k == "body" else v for k, v in zip(schema.attrs, values, strict=True)}
         node = make(name, operands, attrs, types)
         nodes.append(node)
@@ -153,7 +154,7 @@ def decode(tree: object, depth: int) -> Plan:
 
 
 def make(name: str, operands: tuple[int, ...], attrs: dict, types: list[Type]) -> Node:
-    """The node `name(*operands)` after the values of `types`, its result types inferred; PlanError where it cannot be."""
+    """The node `name(*operands)` after the values of `types`, its types inferred; PlanError where it cannot be."""
     schema = OPS[name]
     need(schema.operands in (None, len(operands)), f"{name} takes {schema.operands} operands")
     results = schema.infer(tuple(types[v] for v in operands), attrs)

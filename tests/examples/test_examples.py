@@ -59,7 +59,9 @@ def test_frameworks(two_parties, tmp_path, program):
 def script_value(name: str) -> np.ndarray:
     """plaintext() of a framework example, from a process of its own."""
     code = f"import {name}, json, numpy as np; print(json.dumps(np.asarray({name}.plaintext()).tolist()))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=EXAMPLES / "frameworks", capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=EXAMPLES / "frameworks", capture_output=True, text=True, check=True
+    )
     return np.array(json.loads(done.stdout.splitlines()[-1]))
 
 
