@@ -1,4 +1,4 @@
-"""The structure that DESIGN fixes: imports in one direction, nothing that runs what a peer sent, modules one can read."""
+"""The structure that DESIGN fixes: imports in one direction, nothing that runs what peers send, readable modules."""
 
 import ast
 import pathlib

@@ -1,4 +1,4 @@
-"""The digits network in plain JAX: convolution, pooling, two dense layers. The same function runs in the clear and on shares."""
+"""The digits network in plain JAX: convolution, pooling, two dense layers; run in the clear and on shares alike."""
 
 import jax.numpy as jnp
 from jax import lax

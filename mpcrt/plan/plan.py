@@ -4,6 +4,7 @@ import hashlib
 import math
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import cast
 
 import msgpack
 import numpy as np
@@ -76,13 +77,14 @@ class Plan:
         return [FORMAT, rows, list(self.outputs)]
 
     @cached_property
-    def bytes(self) -> bytes:
-        return msgpack.packb(self.encode(), use_bin_type=True)
+    def encoded(self) -> bytes:
+        """The canonical bytes."""
+        return cast(bytes, msgpack.packb(self.encode(), use_bin_type=True))
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of the canonical plan: equal plans, and only those, have equal fingerprints."""
-        return hashlib.sha256(self.bytes).hexdigest()
+        return hashlib.sha256(self.encoded).hexdigest()
 
     @staticmethod
     def from_bytes(data: bytes, limits: Limits = Limits()) -> "Plan":
@@ -94,7 +96,7 @@ class Plan:
             raise PlanError(f"not a plan: {type(error).__name__}") from None
         plan = decode(tree, 0)
         plan.verify(limits)
-        need(plan.bytes == data, "plan not in canonical form")
+        need(plan.encoded == data, "plan not in canonical form")
         return plan
 
     def verify(self, limits: Limits = Limits(), trips: int = 1) -> None:
