@@ -46,9 +46,10 @@ def need(condition: object, message: str) -> None:
 
 
 def ints(value: object, length: int | None = None) -> tuple[int, ...]:
-    need(isinstance(value, tuple) and all(type(v) is int for v in value), f"{value!r} is not a tuple of integers")
+    if not isinstance(value, tuple) or not all(type(v) is int for v in value):
+        raise PlanError(f"{value!r} is not a tuple of integers")
     need(length is None or len(value) == length, f"{value!r} has not {length} entries")
-    return value  # type: ignore[return-value]
+    return value
 
 
 def natural(value: object, below: int = 1 << 40) -> int:
