@@ -1,0 +1,233 @@
+"""A local run: every party and dealer of a cluster file as a process on this machine."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import mpcrt
+from mpcrt.cluster import exit_codes
+from mpcrt.cluster.config import ClusterConfig
+from mpcrt.cluster.options import RunOptions
+from mpcrt.cluster.processes import GRACE, POLL, Processes
+from mpcrt.cluster.relay import Relay
+from mpcrt.cluster.scratch import Scratch
+from mpcrt.cluster.sockets import close_all, listening_sockets
+
+FAILURE_SLACK = 5.0
+
+
+@dataclass(frozen=True)
+class Start:
+    """All that one child's command line depends on."""
+
+    file: Path
+    scratch: Path
+    party: str
+    program: Path | None
+    arguments: tuple[str, ...]
+    lifeline: int
+    listen: int | None
+    options: RunOptions
+
+
+def party_command(start: Start) -> list[str]:
+    """`mpcrt run FILE [PROGRAM] --party P ...` as this interpreter runs it."""
+    command = [sys.executable, "-P", "-m", "mpcrt", "run", str(start.file)]
+    if start.program is not None:
+        command.append(str(start.program))
+    command += ["--party", start.party, "--lifeline-fd", str(start.lifeline), "--scratch", str(start.scratch)]
+    command += ["--local-processes", str(start.options.local_processes)]
+    if start.listen is not None:
+        command += ["--listen-fd", str(start.listen)]
+    if start.options.verbose:
+        command.append("--verbose")
+    if start.options.log_json:
+        command.append("--log-json")
+    if start.options.profile is not None:
+        profile = start.options.profile
+        command += ["--profile", str(profile.with_name(f"{profile.stem}.{start.party}{profile.suffix}"))]
+    return [*command, "--", *start.arguments]
+
+
+class LocalRun:
+    """The children of a local run with their generated files; `close` ends and removes all of it.
+
+    `names` are the parties to start (default: all). `sockets` already listen on the configuration's addresses; those
+    of started parties are closed here once inherited, the others stay the caller's. `config` is what the children
+    read, with throwaway certificates when the file names none.
+    """
+
+    def __init__(
+        self,
+        config: ClusterConfig,
+        sockets: Mapping[str, socket.socket],
+        program: Path | None = None,
+        arguments: Sequence[str] = (),
+        *,
+        names: Sequence[str] | None = None,
+        options: RunOptions | None = None,
+        command: Callable[[Start], Sequence[str]] = party_command,
+        relay: Relay | None = None,
+    ) -> None:
+        self.names = tuple(names if names is not None else config.names)
+        options = options or RunOptions(local_processes=len(self.names))
+        started = {name: made for name, made in sockets.items() if name in self.names}
+        self.relay = relay or Relay(self.names, prefix=not options.log_json)
+        try:
+            self._scratch = Scratch(config)
+            self.config, self.file = self._scratch.config, self._scratch.file
+            try:
+                self.processes = Processes(
+                    self.names,
+                    lambda name, inherited: command(
+                        Start(
+                            file=self.file,
+                            scratch=self._scratch.directory,
+                            party=name,
+                            program=None if name in config.dealers else program,
+                            arguments=() if name in config.dealers else tuple(arguments),
+                            lifeline=inherited["lifeline"],
+                            listen=inherited.get("listen"),
+                            options=options,
+                        )
+                    ),
+                    self.relay,
+                    sockets=started,
+                    environment=child_environment(),
+                )
+            except BaseException:
+                self._scratch.close()
+                raise
+        finally:
+            close_all(started)
+
+    def close(self, grace: float = GRACE) -> None:
+        """Ends every child and removes the generated files."""
+        try:
+            self.processes.stop(grace)
+        finally:
+            self._scratch.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def child_environment() -> dict[str, str]:
+    """This process's environment, with unbuffered output and this very mpcrt importable."""
+    environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
+    root = Path(mpcrt.__path__[0]).absolute().parent
+    if root.name not in ("site-packages", "dist-packages"):
+        inherited = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = str(root) + (os.pathsep + inherited if inherited else "")
+    return environment
+
+
+def run_local(
+    config: ClusterConfig,
+    program: Path | None,
+    arguments: Sequence[str] = (),
+    *,
+    options: RunOptions | None = None,
+    command: Callable[[Start], Sequence[str]] = party_command,
+    relay: Relay | None = None,
+    patience: float | None = None,
+) -> int:
+    """Runs a program at every party here and returns the most telling exit code; 130 when interrupted.
+
+    Once a process has failed the others have `patience` seconds (default: `idle` and a little) to end by themselves.
+    Raises ConfigError when an address of the file cannot be listened on.
+    """
+    patience = config.timeouts.idle + FAILURE_SLACK if patience is None else patience
+    options = options or RunOptions(local_processes=len(config.names))
+    relay = relay or Relay(config.names, prefix=not options.log_json)
+    with terminating_signals():
+        try:
+            sockets = listening_sockets(config)
+            with LocalRun(config, sockets, program, arguments, options=options, command=command, relay=relay) as run:
+                ended_here = _wait(run, patience)
+                run.processes.close()
+                returned = run.processes.return_codes
+                codes = {name: exit_codes.from_return_code(returned[name]) for name in run.names}
+                codes |= dict.fromkeys(ended_here, exit_codes.PEER)
+        except KeyboardInterrupt:
+            _say("interrupted; every process of the run has ended", relay, options)
+            return exit_codes.INTERRUPTED
+    code = exit_codes.most_telling(codes.values())
+    if code != exit_codes.DONE:
+        lost = {name: -value for name, value in returned.items() if value < 0 and name not in ended_here}
+        _say(_verdict(codes, code, lost, relay), relay, options)
+    return code
+
+
+def _wait(run: LocalRun, patience: float) -> tuple[str, ...]:
+    """Until all have ended; returns those that had to be ended because they outstayed another's failure."""
+    deadline: float | None = None
+    while running := run.processes.running:
+        now = time.monotonic()
+        if deadline is None and any(run.processes.return_codes.values()):
+            deadline = now + patience
+        if deadline is not None and now > deadline:
+            run.processes.stop()
+            return running
+        time.sleep(POLL)
+    return ()
+
+
+def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay: Relay) -> str:
+    """The culprit's own last line where it has one, else what its code means; then every code."""
+    culprit = next(name for name in codes if codes[name] == code)
+    if code == exit_codes.PEER and lost:  # the others only report that they lost it
+        culprit = next(iter(lost))
+    last = relay.last.get(culprit, "")
+    if culprit in lost:
+        message = f"{culprit}: was killed by {_signal_name(lost[culprit])}"
+    elif last.startswith(f"mpcrt: {culprit}: "):
+        message = last.removeprefix("mpcrt: ")
+    else:
+        message = f"{culprit}: {exit_codes.MEANINGS[code]}"
+    return f"{message} [exit codes: {', '.join(f'{name} {value}' for name, value in codes.items())}]"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _say(message: str, relay: Relay, options: RunOptions) -> None:
+    relay.say(json.dumps({"level": "error", "message": message}) if options.log_json else f"mpcrt: {message}")
+
+
+@contextlib.contextmanager
+def terminating_signals() -> Iterator[None]:
+    """Within it SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; only the main thread can have handlers."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, interrupt) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
