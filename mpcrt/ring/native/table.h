@@ -1,0 +1,44 @@
+// The kernels of one level, as function pointers.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+
+#include "bilinear.h"
+#include "cpu.h"
+#include "key.h"
+
+namespace mpcrt {
+
+struct Table {
+    // prg.cpp
+    void (*prg)(const Key&, Stream, uint64_t offset, size_t count, uint64_t* out, Combine);
+    // gemm.cpp, gemm_amx.cpp
+    void (*gemm)(const Rows& a, const Matrix& b, const Product& c);
+    // bits.cpp
+    void (*pack)(const uint8_t* bits, size_t n, uint64_t* words);
+    void (*unpack)(const uint64_t* words, size_t n, uint8_t* bits);
+};
+
+// The kernels in use.
+const Table& kernels();
+
+Level level();
+
+// Selects a level for tests; false where the processor or the build does not have it.
+bool set_level(Level level);
+
+#define MPCRT_DECLARE_LEVEL(name)  \
+    namespace name {               \
+    void add_prg(Table&);          \
+    void add_gemm(Table&);         \
+    void add_bits(Table&);         \
+    }
+MPCRT_DECLARE_LEVEL(portable)
+MPCRT_DECLARE_LEVEL(avx2)
+MPCRT_DECLARE_LEVEL(avx512)
+namespace amx {
+void add_gemm(Table&);
+}
+#undef MPCRT_DECLARE_LEVEL
+
+}  // namespace mpcrt
