@@ -134,7 +134,8 @@ def encode(
     total = 8 + len(header) + payload
     if total + 8 * len(arrays) >= INLINE_LIMIT:
         first = _PREFIX.pack(_MAGIC, 0, len(header)) + header + bytes(-len(header) % 8)
-        frames: list[Frame] = [first, *(memoryview(array.reshape(-1).view(_BYTE)) for array in arrays)]
+        frames: list[Frame] = [first]
+        frames += [array.reshape(-1).view(_BYTE).data for array in arrays]
         return Encoded(frames, arrays, payload, len(first))
     parts = [_PREFIX.pack(_MAGIC, 1, len(header)), header, bytes(-len(header) % 8)]
     for array in arrays:

@@ -117,7 +117,7 @@ class Session:
         header = message.header
         self.acknowledge(header.acknowledged, header.consumed)
         if header.sequence == 0:
-            return True
+            raise ProtocolError(f"{self.peer} sent a message without a number: {header.address}")
         fingerprint = zlib.crc32(frame)
         if header.sequence <= self.received:
             self._compare(message, fingerprint)

@@ -1,0 +1,69 @@
+"""How messages of one connection look in ZeroMQ frames: as they are, or inside TLS (tls.py)."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+from mpcrt.errors import MpcrtError
+from mpcrt.transport.codec import Encoded, Frame, Message, read_message
+
+TLS_RECORDS = frozenset({0x14, 0x15, 0x16, 0x17})
+"""First bytes of TLS records; a plaintext message starts with another."""
+
+
+class Refused(MpcrtError):
+    """The other end of a connection is not who, or does not speak what, it has to. The message is the reason."""
+
+
+class Cut(MpcrtError):
+    """A connection that carries nothing any more; a new one may."""
+
+
+class Channel(ABC):
+    """One connection's way of writing messages. `established` once it can carry them."""
+
+    established = False
+    names: frozenset[str] | None = None
+    """The party names that the other end's certificate proves; None in plaintext."""
+
+    @abstractmethod
+    def start(self) -> list[Sequence[Frame]]:
+        """What the dialing end sends first."""
+
+    @abstractmethod
+    def wrap(self, encoded: Encoded) -> Iterator[Sequence[Frame]]:
+        """The ZeroMQ messages that carry one message."""
+
+    @abstractmethod
+    def unwrap(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+        """The messages that one ZeroMQ message completes, each with its first frame.
+
+        Raises Refused, Cut, or ProtocolError.
+        """
+
+    def replies(self) -> list[Sequence[Frame]]:
+        """What the channel itself has to send after `unwrap`, whether or not it raised."""
+        return []
+
+    @property
+    def spent(self) -> bool:
+        """Whether it is time for a new connection."""
+        return False
+
+
+class PlainChannel(Channel):
+    """Messages as they are. For loopback addresses only; whoever makes the link sees to that."""
+
+    established = True
+
+    def start(self) -> list[Sequence[Frame]]:
+        return []
+
+    def wrap(self, encoded: Encoded) -> Iterator[Sequence[Frame]]:
+        yield encoded.frames
+
+    def unwrap(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+        if frames[0] and frames[0][0] in TLS_RECORDS:
+            raise Refused("it speaks TLS, and here TLS is off")
+        yield read_message(frames, limit), frames[0]

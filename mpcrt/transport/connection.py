@@ -1,0 +1,106 @@
+"""One connection to a peer, from its first byte to its greeting: who is there, and how far did it get."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+
+from mpcrt.errors import ProtocolError
+from mpcrt.transport.channel import Channel, Refused
+from mpcrt.transport.codec import Control, Encoded, Frame, Message, control, control_fields, read_message
+from mpcrt.transport.switch import Switch
+
+STRANGER_LIMIT = 4096
+"""Bytes in one message of somebody who has not said who it is."""
+INSTANCE_BYTES = 16
+
+
+class Greeting:
+    """The first message in each direction: (name, addressee, instance, last sequence received)."""
+
+    def __init__(self, name: str, addressee: str, instance: bytes, received: int) -> None:
+        self.name, self.addressee, self.instance, self.received = name, addressee, instance, received
+
+    def encode(self) -> Encoded:
+        """As a control message."""
+        return control(Control.GREETING, (self.name, self.addressee, self.instance, self.received))
+
+    @classmethod
+    def decode(cls, message: Message) -> Greeting:
+        """From a control message; raises ProtocolError."""
+        greeting = cls(*control_fields(message, str, str, bytes, int))
+        if len(greeting.instance) != INSTANCE_BYTES or greeting.received < 0:
+            raise Refused("its greeting is malformed")
+        return greeting
+
+
+class Connection:
+    """A routing id of the switch, the channel over it, and whose it turned out to be."""
+
+    def __init__(
+        self, switch: Switch, identity: bytes, channel: Channel, *, peer: str = "", endpoint: str = ""
+    ) -> None:
+        """`peer` and `endpoint` when this party dialed; an accepted connection learns its peer by the greeting."""
+        self.identity = identity
+        self.channel = channel
+        self.peer = peer
+        self.endpoint = endpoint
+        self.dialed = bool(endpoint)
+        self.descriptor = -1
+        self.greeted = False
+        self.ready = False
+        self.refusal = ""
+        self.since = time.monotonic()
+        self._switch = switch
+
+    def start(self) -> bool:
+        """The dialing end speaks first."""
+        return self._put(self.channel.start())
+
+    def greet(self, greeting: Greeting) -> bool:
+        """Say who this is. False when the connection is gone, as in all that send."""
+        self.greeted = True
+        return self.transmit(greeting.encode())
+
+    def transmit(self, encoded: Encoded) -> bool:
+        """Send one message."""
+        return all(self._switch.send(self.identity, frames) for frames in self.channel.wrap(encoded))
+
+    def receive(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+        """The messages that arrived with `frames`. Raises Refused, Cut or ProtocolError after telling the other end."""
+        try:
+            # a refusal may come in plaintext, before or instead of TLS
+            if not self.ready and self.channel.names is None and (text := refusal_text(frames)):
+                self.refusal = text
+                raise Refused(f"it refused this party: {text}")
+            yield from self.channel.unwrap(frames, limit if self.ready else STRANGER_LIMIT)
+        finally:
+            self._put(self.channel.replies())
+
+    def refuse(self, text: str) -> None:
+        """Tell the other end why nothing more will come, in plaintext where there is no TLS session yet."""
+        encoded = control(Control.REFUSE, (text[:300],))
+        if self.channel.established:
+            self.transmit(encoded)
+        else:
+            self._switch.send(self.identity, encoded.frames)
+
+    def _put(self, messages: Sequence[Sequence[Frame]]) -> bool:
+        return all([self._switch.send(self.identity, frames) for frames in messages])
+
+
+def refusal_text(frames: Sequence[Frame]) -> str:
+    """What a plaintext REFUSE message says, made printable; empty when `frames` are no such thing."""
+    if len(frames) != 1 or bytes(frames[0][:3]) != b"mpc":
+        return ""
+    try:
+        message = read_message(frames, STRANGER_LIMIT)
+        return said(message) if message.header.address.kind == Control.REFUSE else ""
+    except ProtocolError:
+        return ""
+
+
+def said(message: Message) -> str:
+    """The text of a REFUSE message, made printable."""
+    (text,) = control_fields(message, str)
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])

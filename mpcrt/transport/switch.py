@@ -1,0 +1,154 @@
+"""One ROUTER socket for all of a party's connections: it answers on one port and dials out, all through one queue.
+
+Every TCP connection has its own routing id, which never comes back: ids of accepted connections are ZeroMQ's, those of
+dialed ones are given here. So what arrives is known to belong to one connection, and a new one is a new session.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import math
+import os
+import socket
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from mpcrt.transport.codec import BUFFERS_LIMIT, Frame
+
+ZERO_COPY = 1 << 17
+"""From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
+QUEUED_MESSAGES = 1 << 14
+_HANDSHAKE_MS = 10_000
+_EVENTS = (
+    zmq.Event.CONNECTED
+    | zmq.Event.DISCONNECTED
+    | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
+    | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
+    | zmq.Event.HANDSHAKE_FAILED_AUTH
+)
+
+
+class Notice(NamedTuple):
+    """A change that the socket reports: of a TCP connection (by file descriptor) to or at an endpoint."""
+
+    event: int
+    descriptor: int
+    endpoint: str
+
+
+class Switch:
+    """The ROUTER socket, its monitor and a way to wake a waiting thread. Not thread safe, except for `wake`."""
+
+    def __init__(self, *, heartbeat: float, timeout: float, frame_limit: int, copy_first: bool) -> None:
+        """`heartbeat` and `timeout` in seconds; frames above `frame_limit` bytes end their connection unread."""
+        self._context = zmq.Context(io_threads=1)
+        self._router = router = self._context.socket(zmq.ROUTER)
+        router.setsockopt(zmq.ROUTER_MANDATORY, 1)
+        router.setsockopt(zmq.LINGER, 0)
+        router.setsockopt(zmq.SNDHWM, 0)
+        router.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
+        router.setsockopt(zmq.MAXMSGSIZE, frame_limit)
+        router.setsockopt(zmq.IPV6, 1)
+        router.setsockopt(zmq.RECONNECT_IVL, 50)
+        router.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
+        router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
+        router.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat * 1000)))
+        router.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(timeout * 1000)))
+        router.setsockopt(zmq.HEARTBEAT_TTL, max(100, int(timeout * 1000)))
+        self._monitor = router.get_monitor_socket(_EVENTS)
+        self._copy_first = copy_first
+        self._dials = 0
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._waker, False)
+        self._poller = zmq.Poller()
+        for source in (router, self._monitor, self._woken):
+            self._poller.register(source, zmq.POLLIN)
+
+    def listen(self, descriptor: int) -> None:
+        """Answer on an already listening TCP socket, which belongs to ZeroMQ from now on."""
+        place = socket.socket(fileno=os.dup(descriptor))
+        host, port = place.getsockname()[:2]
+        name = f"tcp://[{host}]:{port}" if place.family == socket.AF_INET6 else f"tcp://{host}:{port}"
+        place.close()
+        self._router.setsockopt(zmq.USE_FD, descriptor)
+        self._router.bind(name)
+        self._router.setsockopt(zmq.USE_FD, -1)
+
+    def dial(self, endpoint: str) -> bytes:
+        """Start to connect; ZeroMQ tries again, with growing pauses and jitter, until it is hung up. Returns the id."""
+        self._dials += 1
+        identity = b"dial%d" % self._dials
+        self._router.setsockopt(zmq.CONNECT_ROUTING_ID, identity)
+        self._router.connect(endpoint)
+        return identity
+
+    def hang_up(self, endpoint: str) -> None:
+        """End the connection dialed to `endpoint`, with everything still queued on it."""
+        with contextlib.suppress(zmq.ZMQError):  # it may be gone already
+            self._router.disconnect(endpoint)
+
+    def send(self, identity: bytes, frames: Sequence[Frame]) -> bool:
+        """Queue one message; never waits. False when the connection is gone."""
+        send = self._router.send
+        try:
+            send(identity, zmq.SNDMORE)
+        except zmq.ZMQError as error:
+            if error.errno == errno.EHOSTUNREACH:
+                return False
+            raise
+        last = len(frames) - 1
+        for place, frame in enumerate(frames):
+            send(frame, zmq.SNDMORE if place < last else 0, copy=len(frame) < ZERO_COPY)
+        return True
+
+    def receive(self) -> tuple[bytes, list[Frame]] | None:
+        """The next message, or None when there is none now. Large frames are not copied."""
+        router = self._router
+        try:
+            identity = router.recv(zmq.NOBLOCK)
+        except zmq.Again:
+            return None
+        first = router.recv() if self._copy_first else router.recv(copy=False).buffer
+        frames: list[Frame] = [first]
+        while router.getsockopt(zmq.RCVMORE):
+            frame = router.recv(copy=False)
+            if len(frames) <= BUFFERS_LIMIT:
+                frames.append(frame.buffer)
+        return identity, frames
+
+    def notices(self) -> list[Notice]:
+        """What the monitor has reported since the last call."""
+        notices = []
+        while True:
+            try:
+                parts = self._monitor.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return notices
+            event = parse_monitor_message(parts)
+            notices.append(Notice(int(event["event"]), int(event["value"]), event["endpoint"].decode()))
+
+    def wait(self, seconds: float) -> None:
+        """Sleep until something arrives, `wake` is called, or the time is over."""
+        for source, _ in self._poller.poll(math.ceil(seconds * 1000)):
+            if source == self._woken:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._woken, 4096)
+
+    def wake(self) -> None:
+        """End another thread's `wait`."""
+        with contextlib.suppress(BlockingIOError):
+            os.write(self._waker, b"w")
+
+    def close(self, linger: float) -> None:
+        """Send what is queued for at most `linger` seconds, then free the port, the threads and the descriptors."""
+        self._router.disable_monitor()
+        self._monitor.close(0)
+        self._router.close(int(linger * 1000))
+        self._context.term()
+        os.close(self._woken)
+        os.close(self._waker)

@@ -1,0 +1,393 @@
+"""Connections come and go; sessions last. This joins them: dial, answer, greet, resend, notice who is gone.
+
+Who is there is settled before anything else: a connection carries messages only after its greeting, and with TLS the
+greeting's name has to be in the certificate. A peer counts as present while it has such a connection, which ZeroMQ's
+I/O threads keep alive with heartbeats, whatever the Python code at either end is doing.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import zmq
+
+from mpcrt.errors import LinkError, PeerFailed, PeerLost, ProtocolError
+from mpcrt.transport import addresses as places
+from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
+from mpcrt.transport.codec import Control, Encoded, Frame, Message, control_fields, encode
+from mpcrt.transport.connection import INSTANCE_BYTES, Connection, Greeting, said
+from mpcrt.transport.link import Address
+from mpcrt.transport.session import Session
+from mpcrt.transport.statistics import Statistics
+from mpcrt.transport.switch import Switch
+from mpcrt.transport.tls import PIECE, TlsChannel, TlsContext
+
+STRANGERS = 64
+"""Accepted connections that have not greeted yet; the oldest makes room."""
+GREETING_SECONDS = 10.0
+UNREPORTED_BYTES = 1 << 22
+UNREPORTED_MESSAGES = 64
+
+log = logging.getLogger("mpcrt.transport")
+
+
+@dataclass(slots=True)
+class Line:
+    """What is known of the way to one peer."""
+
+    peer: str
+    address: str | None
+    dialed: bool
+    session: Session
+    connection: Connection | None = None
+    """The connection in use."""
+    attempt: Connection | None = None
+    """The one being dialed."""
+    attempts: int = 0
+    next_dial: float = 0.0
+    down_since: float = 0.0
+    reported_at: float = 0.0
+    came_up: bool = False
+    instance: bytes = b""
+    transmitted: int = 0
+    """The last sequence put on any connection: what is sent at or below it is sent again."""
+    refusal: str = ""
+
+    @property
+    def where(self) -> str:
+        """Name and address, for messages."""
+        return f"{self.peer} ({self.address or 'which dials ' + 'this party'})"
+
+
+@dataclass(slots=True)
+class Heart:
+    """Times in seconds, all derived from `idle`."""
+
+    idle: float
+    beat: float = field(init=False)
+    timeout: float = field(init=False)
+    patience: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.beat = min(self.idle / 8, 1.0)
+        self.timeout = min(self.idle / 4, 10.0)
+        # by when a stall is noticed, it has lasted for up to beat + timeout
+        self.patience = self.idle - self.timeout
+
+
+class Switchboard:
+    """All sessions and connections of one party. Not thread safe: its link holds a lock round every call."""
+
+    def __init__(
+        self,
+        name: str,
+        addresses: Mapping[str, str | None],
+        *,
+        idle: float,
+        tls: TlsContext | None,
+        statistics: Statistics,
+        message_limit: int,
+        inbox_limit: int,
+        descriptor: int | None,
+    ) -> None:
+        self.name = name
+        self._tls = tls
+        self._statistics = statistics
+        self._message_limit = message_limit
+        self._heart = Heart(idle)
+        self._instance = os.urandom(INSTANCE_BYTES)
+        self._connections: dict[bytes, Connection] = {}
+        self._strangers: deque[Connection] = deque()
+        self.refusals: deque[str] = deque(maxlen=8)
+        """Connections turned away, in words, newest last."""
+        dialed = places.dialed_by(name, addresses)
+        self.lines = {
+            peer: Line(peer, address, peer in dialed, Session(peer, inbox_limit=inbox_limit))
+            for peer, address in addresses.items()
+            if peer != name
+        }
+        self.switch = Switch(
+            heartbeat=self._heart.beat,
+            timeout=self._heart.timeout,
+            frame_limit=message_limit if tls is None else 2 * PIECE,
+            copy_first=tls is None,
+        )
+        if descriptor is not None:
+            self.switch.listen(descriptor)
+
+    def pump(self) -> bool:
+        """Take in what has arrived, at most 64 messages. False when there was nothing. Raises what ends the run."""
+        for count in range(64):
+            received = self.switch.receive()
+            if received is None:
+                return count > 0
+            identity, frames = received
+            self._arrived(self._connections.get(identity) or self._stranger(identity), frames)
+        return True
+
+    def tick(self) -> None:
+        """What is due by the clock: dialing, reports, liveness. Raises PeerLost or LinkError."""
+        now = time.monotonic()
+        for notice in self.switch.notices():
+            self._noticed(notice.event, notice.descriptor, notice.endpoint)
+        for line in self.lines.values():
+            if line.connection is not None:
+                self._keep(line, line.connection, now)
+                continue
+            if line.session.closed:
+                continue
+            if line.came_up and now - line.down_since > self._heart.patience:
+                because = f"; {line.refusal}" if line.refusal else ""
+                raise PeerLost(f"{line.where} was lost: silent for {self._heart.idle:g} s{because}", line.peer)
+            if line.attempt is not None:
+                connected = line.attempt.descriptor >= 0
+                if connected and now - line.attempt.since > GREETING_SECONDS:
+                    self._lost(line.attempt, "it did not greet")
+            elif line.dialed and now >= line.next_dial:
+                self._dial(line)
+
+    def transmit(self, peer: str, encoded: Encoded) -> None:
+        """Put a message of the session on its connection, if there is one now."""
+        line = self.lines[peer]
+        if line.connection is not None:
+            line.transmitted = line.session.sent_sequence
+            if not line.connection.transmit(encoded):
+                self._lost(line.connection, "the connection is gone")
+
+    def report(self, line: Line) -> None:
+        """Tell the peer what was received and consumed; finds out whether an accepted connection is still there."""
+        session, connection = line.session, line.connection
+        if connection is None:
+            return
+        session.mark_reported()
+        line.reported_at = time.monotonic()
+        encoded = encode(Address(Control.ACK), (), acknowledged=session.received, consumed=session.consumed)
+        self._statistics.control.messages += 1
+        self._statistics.control.header += encoded.header
+        if not connection.transmit(encoded):
+            self._lost(connection, "the connection is gone")
+
+    def broadcast(self, encoded: Encoded) -> None:
+        """Send a control message on every connection there is."""
+        for line in self.lines.values():
+            if line.connection is not None:
+                line.connection.transmit(encoded)
+
+    def missing(self) -> list[Line]:
+        """Peers that have not come up yet."""
+        return [line for line in self.lines.values() if not line.came_up]
+
+    def _keep(self, line: Line, connection: Connection, now: float) -> None:
+        session = line.session
+        unreported = session.received > session.reported or session.consumed > session.consumed_reported
+        # a dialed connection's end is noticed by its descriptor; an accepted one's only by sending
+        if unreported or (not line.dialed and now - line.reported_at > self._heart.beat):
+            self.report(line)
+        if connection.dialed and connection.channel.spent:
+            self._lost(connection, "its TLS session has carried enough")
+            line.next_dial = now
+
+    def _stranger(self, identity: bytes) -> Connection:
+        """An accepted connection that has just sent its first message."""
+        connection = Connection(self.switch, identity, self._channel(dialing=False))
+        while len(self._strangers) >= STRANGERS:
+            self._connections.pop(self._strangers.popleft().identity, None)
+        self._strangers.append(connection)
+        self._connections[identity] = connection
+        return connection
+
+    def _channel(self, *, dialing: bool) -> Channel:
+        return PlainChannel() if self._tls is None else TlsChannel(self._tls, dialing=dialing)
+
+    def _dial(self, line: Line) -> None:
+        assert line.address is not None
+        line.attempts += 1
+        # full jitter: parties that lost each other together do not return together
+        pause = random.uniform(0.5, 1) * min(1.0, 0.05 * 2 ** min(line.attempts, 5))
+        line.next_dial = time.monotonic() + pause
+        try:
+            endpoint = places.endpoint(line.address)
+        except OSError as error:
+            line.refusal = f"its address is unknown: {error.strerror or error}"
+            return
+        identity = self.switch.dial(endpoint)
+        connection = Connection(self.switch, identity, self._channel(dialing=True), peer=line.peer, endpoint=endpoint)
+        self._connections[identity] = line.attempt = connection
+        connection.start()
+        self._introduce(connection)
+
+    def _introduce(self, connection: Connection) -> None:
+        """Greet once the channel allows; the dialing end greets first and only whom it meant to reach."""
+        channel = connection.channel
+        if connection.dialed and channel.established and not connection.greeted:
+            if channel.names is not None and connection.peer not in channel.names:
+                raise Refused(f"its certificate is {_names(channel)}, not {connection.peer}")
+            session = self.lines[connection.peer].session
+            connection.greet(Greeting(self.name, connection.peer, self._instance, session.received))
+
+    def _arrived(self, connection: Connection, frames: Sequence[Frame]) -> None:
+        """Handle one ZeroMQ message, and decide whose fault it is when it is bad."""
+        try:
+            for message, frame in connection.receive(frames, self._message_limit):
+                self._handle(connection, message, frame)
+            self._introduce(connection)
+        except Cut as cut:
+            if not connection.ready and connection.dialed:
+                self._refused(connection, str(cut))
+            else:
+                self._lost(connection, str(cut))
+        except Refused as refusal:
+            self._refused(connection, str(refusal))
+        except ProtocolError as error:
+            if connection.ready:
+                raise ProtocolError(f"{connection.peer} broke the protocol: {error}") from error
+            self._refused(connection, str(error))
+
+    def _handle(self, connection: Connection, message: Message, frame: Frame) -> None:
+        header = message.header
+        kind = header.address.kind
+        if kind == Control.REFUSE:
+            connection.refusal = said(message)
+            raise Refused(f"it refused this party: {connection.refusal}")
+        if kind == Control.GREETING:
+            self._greeted(connection, Greeting.decode(message))
+            return
+        if not connection.ready:
+            raise Refused("it sent a message before its greeting")
+        line = self.lines[connection.peer]
+        session = line.session
+        if kind == Control.ABORT:
+            raise PeerFailed(*control_fields(message, str, str, int, int))
+        if kind == Control.ACK:
+            session.acknowledge(header.acknowledged, header.consumed)
+            return
+        if session.incoming(message, frame) and kind < Control.GREETING:
+            self._statistics.record(
+                "received", connection.peer, header.address, message.arrays, header.payload, header.frame_bytes
+            )
+        if (
+            session.unreported_bytes > UNREPORTED_BYTES
+            or session.received - session.reported > UNREPORTED_MESSAGES
+            or session.closed
+        ):
+            self.report(line)
+
+    def _greeted(self, connection: Connection, greeting: Greeting) -> None:
+        """Check who greets; from here on the connection carries the session."""
+        line = self.lines.get(greeting.name)
+        names = connection.channel.names
+        if connection.ready:
+            raise ProtocolError("a second greeting")
+        if line is None:
+            raise Refused(f"{greeting.name[:100]!r} is not a party of this cluster file")
+        if greeting.addressee != self.name:
+            raise Refused(f"it looks for {greeting.addressee[:100]!r} and this is {self.name}")
+        if names is not None and greeting.name not in names:
+            raise Refused(f"its certificate is {_names(connection.channel)}, not {greeting.name}")
+        if connection.dialed and greeting.name != connection.peer:
+            raise Refused(f"{greeting.name} answers there")
+        if not connection.dialed and line.dialed:
+            raise Refused(f"{self.name} dials {greeting.name}, not the other way; the cluster files differ")
+        if line.instance and line.instance != greeting.instance:
+            raise PeerLost(f"{line.where} was restarted; a run does not resume, start it again", line.peer)
+        line.instance = greeting.instance
+        if line.connection is not None:
+            self._drop(line.connection)
+        if not connection.dialed:
+            connection.peer = greeting.name
+            self._strangers.remove(connection)
+            connection.greet(Greeting(self.name, greeting.name, self._instance, line.session.received))
+        self._statistics.reconnects += line.came_up
+        connection.ready = line.came_up = True
+        line.connection, line.attempt, line.attempts, line.refusal = connection, None, 0, ""
+        log.info("%s: connected to %s", self.name, line.peer)
+        self._resend(line, greeting.received)
+
+    def _resend(self, line: Line, received: int) -> None:
+        """Send what the peer has not, the very bytes that were sent before."""
+        first = line.session.sent_sequence - len(line.session.resume(received)) + 1
+        for sequence, encoded in enumerate(line.session.resume(received), first):
+            if sequence <= line.transmitted:
+                resent = self._statistics.resent
+                resent.messages += 1
+                resent.payload += encoded.payload
+                resent.header += encoded.header
+            if line.connection is None:
+                return
+            if not line.connection.transmit(encoded):
+                self._lost(line.connection, "the connection is gone")
+        line.transmitted = line.session.sent_sequence
+
+    def _refused(self, connection: Connection, reason: str) -> None:
+        """Turn a connection away, or be turned away. Raises LinkError when that can only be the configuration."""
+        if not connection.dialed:
+            said_by = f"{connection.peer} " if connection.peer else ""
+            self.refusals.append(f"{said_by}{reason}")
+            log.warning("%s: refused a connection: %s%s", self.name, said_by, reason)
+            if not connection.refusal:
+                connection.refuse(reason)
+            self._lost(connection, reason)
+            return
+        line = self.lines[connection.peer]
+        line.refusal = reason
+        log.warning("%s: no link to %s: %s", self.name, line.where, reason)
+        if not connection.refusal:
+            connection.refuse(reason)
+        if not line.came_up:
+            raise LinkError(f"no link to {line.where}: {reason}")
+        self._lost(connection, reason)
+
+    def _lost(self, connection: Connection, reason: str) -> None:
+        """A connection is over; its peer has `patience` to make another."""
+        self._drop(connection)
+        line = self.lines.get(connection.peer)
+        if line is None:
+            return
+        if line.attempt is connection:
+            line.attempt = None
+        if line.connection is connection:
+            line.connection = None
+            line.down_since = time.monotonic()
+            if not line.session.closed:
+                log.info("%s: connection to %s lost: %s", self.name, line.peer, reason)
+
+    def _drop(self, connection: Connection) -> None:
+        self._connections.pop(connection.identity, None)
+        if connection in self._strangers:
+            self._strangers.remove(connection)
+        if connection.dialed:
+            self.switch.hang_up(connection.endpoint)
+
+    def _noticed(self, event: int, descriptor: int, endpoint: str) -> None:
+        """Match a TCP connection that began or ended with what was dialed; look at all accepted ones otherwise."""
+        dialed = [c for line in self.lines.values() for c in (line.attempt, line.connection) if c and c.dialed]
+        if event == zmq.Event.CONNECTED:
+            for connection in dialed:
+                if connection.endpoint == endpoint and connection.descriptor < 0:
+                    connection.descriptor, connection.since = descriptor, time.monotonic()
+            return
+        for connection in dialed:
+            if connection.descriptor == descriptor:
+                self._lost(connection, "the connection ended")
+                return
+        for line in self.lines.values():
+            if not line.dialed:
+                self.report(line)
+
+    def close(self, linger: float) -> None:
+        """Free everything, after sending what is queued for at most `linger` seconds."""
+        for line in self.lines.values():
+            if line.attempt is not None:
+                self._drop(line.attempt)
+        self.switch.close(linger)
+
+
+def _names(channel: Channel) -> str:
+    """Whose certificate it is, for messages."""
+    return "for " + " and ".join(sorted(channel.names)) if channel.names else "for no name"

@@ -1,0 +1,228 @@
+"""Mutual TLS 1.3 inside ZeroMQ messages, through OpenSSL's memory buffers.
+
+Both ends show a certificate under the cluster's CA; a party's name is a DNS name in its subject alternative names. One
+TLS session a TCP connection, never resumed. Ciphertext leaves in pieces of up to 512 KiB, one ZeroMQ message each.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Iterator, Sequence
+from typing import cast
+
+import numpy as np
+
+from mpcrt.errors import ConfigError
+from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused
+from mpcrt.transport.codec import (
+    Encoded,
+    Frame,
+    Header,
+    Message,
+    assemble,
+    header_bytes,
+    inline_bytes,
+    read_header,
+    read_message,
+)
+
+PIECE = 1 << 19
+READ = 1 << 16
+SESSION_BYTES = 1 << 37
+"""A session ends after so many bytes in one direction: AES-GCM allows 2^24.5 records of 16 KiB under one key."""
+
+_REASONS = {
+    "CERTIFICATE_REQUIRED": "it has no certificate",
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it has no certificate",
+    "UNKNOWN_CA": "the certificate is not signed by the cluster's CA",
+    "CERTIFICATE_EXPIRED": "the certificate has expired",
+    "CERTIFICATE_UNKNOWN": "the certificate was not accepted",
+    "BAD_CERTIFICATE": "the certificate was not accepted",
+    "WRONG_VERSION_NUMBER": "it does not speak TLS 1.3",
+    "UNSUPPORTED_PROTOCOL": "it does not speak TLS 1.3",
+    "PROTOCOL_VERSION": "it does not speak TLS 1.3",
+}
+
+
+class TlsContext:
+    """This party's certificate and key and the CA of all parties, read once."""
+
+    def __init__(self, ca: str, certificate: str, key: str, password: Callable[[], str] | None = None) -> None:
+        """Paths of PEM files; `certificate` may hold a chain; `password` is asked for an encrypted key.
+
+        Raises ConfigError naming the file that cannot be used.
+        """
+        self.server = self._make(ssl.PROTOCOL_TLS_SERVER, ca, certificate, key, password)
+        self.server.num_tickets = 0
+        self.client = self._make(ssl.PROTOCOL_TLS_CLIENT, ca, certificate, key, password)
+
+    @staticmethod
+    def _make(role: int, ca: str, certificate: str, key: str, password: Callable[[], str] | None) -> ssl.SSLContext:
+        context = ssl.SSLContext(role)
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        context.check_hostname = False  # names are parties, compared in `names`
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(cafile=ca)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"tls.ca: {ca} cannot be used: {_cause(error)}") from None
+
+        def refuse() -> str:
+            raise ConfigError(f"tls.key: {key} is encrypted and no password is configured")
+
+        try:
+            context.load_cert_chain(certificate, key, password or refuse)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"tls: {certificate} with {key} cannot be used: {_cause(error)}") from None
+        return context
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, ssl.SSLError):
+        return (error.reason or "not a PEM file").replace("_", " ").lower()
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def reason(error: ssl.SSLError) -> str:
+    """Why a handshake failed, in the words of an operator."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate was not accepted: {error.verify_message}"
+    code = (error.reason or "").removeprefix("TLSV1_").removeprefix("TLSV13_").removeprefix("SSLV3_")
+    known = _REASONS.get(code.removeprefix("ALERT_"))
+    if code.startswith("ALERT_"):
+        return f"it refused this party: {known or code.removeprefix('ALERT_').replace('_', ' ').lower()}"
+    return known or f"TLS failed: {(error.reason or 'unknown reason').replace('_', ' ').lower()}"
+
+
+class TlsChannel(Channel):
+    """One TLS session over one connection."""
+
+    def __init__(self, context: TlsContext, *, dialing: bool) -> None:
+        self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        side = context.client if dialing else context.server
+        self._tls = side.wrap_bio(self._in, self._out, server_side=not dialing)
+        self._plain = b""
+        self._header: Header | None = None
+        self._head: bytes = b""
+        self._parts: list[memoryview] = []
+        self._place = self._filled = 0
+        self._bytes_in = self._bytes_out = 0
+
+    def start(self) -> list[Sequence[Frame]]:
+        self._shake()
+        return self.replies()
+
+    def replies(self) -> list[Sequence[Frame]]:
+        return [[self._out.read()]] if self._out.pending else []
+
+    @property
+    def spent(self) -> bool:
+        return max(self._bytes_in, self._bytes_out) > SESSION_BYTES
+
+    def _shake(self) -> None:
+        try:
+            self._tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return
+        except ssl.SSLError as error:
+            raise Refused(reason(error)) from None
+        certificate = self._tls.getpeercert() or {}
+        entries = certificate.get("subjectAltName", ())
+        self.names = frozenset(value for kind, value in entries if kind == "DNS")  # type: ignore[misc]
+        self.established = True
+
+    def wrap(self, encoded: Encoded) -> Iterator[Sequence[Frame]]:
+        for frame in encoded.frames:
+            view = memoryview(frame)
+            for start in range(0, len(view), PIECE):
+                self._tls.write(view[start : start + PIECE])
+                self._bytes_out += self._out.pending
+                # the header of a large message leaves with its first piece
+                if frame is not encoded.frames[0] or len(encoded.frames) == 1:
+                    yield [self._out.read()]
+        if self._out.pending:
+            yield [self._out.read()]
+
+    def unwrap(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+        for frame in frames:
+            if not self.established and not self._bytes_in and not (frame and frame[0] in TLS_RECORDS):
+                raise Refused("it does not speak TLS, which every link here needs")
+            self._bytes_in += len(frame)
+            self._in.write(frame)
+        if not self.established:
+            self._shake()
+            if not self.established:
+                return
+        while True:
+            if self._header is not None:
+                if not self._fill():
+                    return
+                yield self._finish()
+                continue
+            complete = self._next(limit)
+            if complete is not None:
+                yield complete
+            elif self._header is None:
+                data = self._read()
+                if data is None:
+                    return
+                self._plain += data
+
+    def _read(self) -> bytes | None:
+        """Some plaintext, or None when more ciphertext is needed."""
+        try:
+            data = self._tls.read(READ)
+        except ssl.SSLWantReadError:
+            return None
+        except ssl.SSLError as error:
+            raise Cut(reason(error)) from None
+        if not data:
+            raise Cut("it ended the TLS session")
+        return data
+
+    def _next(self, limit: int) -> tuple[Message, Frame] | None:
+        """The next small message in the plaintext, or the start of a large one (then `_header` is set), or None."""
+        plain = self._plain
+        if len(plain) < 8 or len(plain) < (end := header_bytes(plain)):
+            return None
+        header = read_header(plain, limit)
+        if header.inline:
+            end += inline_bytes(header)
+            if len(plain) < end:
+                return None
+            frame, self._plain = plain[:end], plain[end:]
+            return read_message([frame], limit), frame
+        self._header, self._head, self._plain = header, plain[:end], plain[end:]
+        self._parts = [np.empty(size, np.uint8).data for size in header.sizes]
+        self._place = self._filled = 0
+        return None
+
+    def _fill(self) -> bool:
+        """Read into the buffers of a large message. False when more ciphertext is needed."""
+        while self._place < len(self._parts):
+            part = self._parts[self._place]
+            if self._filled == len(part):
+                self._place, self._filled = self._place + 1, 0
+                continue
+            if self._plain:
+                count = min(len(self._plain), len(part) - self._filled)
+                part[self._filled : self._filled + count] = self._plain[:count]
+                self._plain = self._plain[count:]
+            else:
+                try:
+                    rest = part[self._filled :]
+                    count = cast(int, self._tls.read(len(rest), cast(bytearray, rest)))
+                except ssl.SSLWantReadError:
+                    return False
+                except ssl.SSLError as error:
+                    raise Cut(reason(error)) from None
+                if not count:
+                    raise Cut("it ended the TLS session")
+            self._filled += count
+        return True
+
+    def _finish(self) -> tuple[Message, Frame]:
+        assert self._header is not None
+        message = Message(self._header, assemble(self._header, self._parts))
+        self._header, self._parts = None, []
+        return message, self._head

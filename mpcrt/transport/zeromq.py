@@ -1,0 +1,257 @@
+"""Links between processes: ZeroMQ, one port a party, plaintext or TLS, over connections that may break and return."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from mpcrt.errors import LinkError, MpcrtError, PeerLost, UsageError
+from mpcrt.transport import addresses as places
+from mpcrt.transport.codec import Control, control
+from mpcrt.transport.link import Address, Buffer, Failure, Link
+from mpcrt.transport.session import Session
+from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
+from mpcrt.transport.tls import TlsContext
+
+SPIN = 300e-6
+"""Seconds that `recv` asks again and again before it sleeps: a sleeping thread wakes too late for a round trip."""
+SLICE = 0.1
+"""Seconds between two looks at the clock's duties."""
+CLOSE_SECONDS = 5.0
+LINGER = 1.0
+_BYE = Address(Control.BYE)
+
+
+class _Turn:
+    """A lock whose holder learns that somebody waits for it. Reentrant."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.waiting = 0
+        self.wake = lambda: None
+
+    def __enter__(self) -> None:
+        if not self.lock.acquire(blocking=False):
+            self.waiting += 1
+            self.wake()
+            self.lock.acquire()
+            self.waiting -= 1
+
+    def __exit__(self, *exception: object) -> None:
+        self.lock.release()
+
+
+class ZmqLink(Link):
+    """One process's end of its links.
+
+    `addresses` lists all parties in the order of the cluster file, with what the others dial or None; of a pair the
+    later dials the earlier, and who has no address always dials. Messages are received on the calling thread; while
+    nobody calls, a watcher takes them in and notices who aborts or is gone.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        addresses: Mapping[str, str | None],
+        *,
+        listen: str | None = None,
+        listen_fd: int | None = None,
+        connect: float = 30.0,
+        idle: float = 60.0,
+        tls: TlsContext | None = None,
+        resend_limit: int = 1 << 28,
+        inbox_limit: int = 1 << 33,
+        message_limit: int = 1 << 32,
+    ) -> None:
+        """Times in seconds, limits in bytes.
+
+        `listen` is the address to answer on where it is not the one that others dial; `listen_fd` an already listening
+        socket, taken over when the link opens. `send` waits while more than `resend_limit` is unacknowledged by a
+        peer; a peer that sends more than `inbox_limit` unasked ends the run.
+        """
+        places.dialed_by(name, addresses)
+        super().__init__(name, [peer for peer in addresses if peer != name])
+        self._addresses = dict(addresses)
+        self._listen = listen or addresses[name]
+        self._listen_fd = listen_fd
+        self._connect, self._idle, self._tls = connect, idle, tls
+        self._resend_limit, self._inbox_limit, self._message_limit = resend_limit, inbox_limit, message_limit
+        self._turn = _Turn()
+        self._board: Switchboard | None = None
+        self._failure: MpcrtError | None = None
+        self._reported = False
+        self._aborted = False
+        self._closed = False
+        self._stop = threading.Event()
+        self._watcher = threading.Thread(target=self._watch, name=f"mpcrt link watcher of {name}", daemon=True)
+        self._next_tick = 0.0
+
+    def open(self) -> None:
+        """Listen, dial, greet and be greeted by every peer.
+
+        Raises UsageError for a port that cannot be had, PeerLost naming the peers that did not come up within
+        `connect`, LinkError naming a peer that was refused or refuses.
+        """
+        if self._board is not None or self._closed:
+            raise UsageError(f"{self.name}'s link was opened before; a run has one link")
+        descriptor = self._listen_fd
+        if descriptor is None and self._listen is not None:
+            descriptor = places.listener(self.name, self._listen).detach()
+        self._board = Switchboard(
+            self.name, self._addresses, idle=self._idle, tls=self._tls, statistics=self.statistics,
+            message_limit=self._message_limit, inbox_limit=self._inbox_limit, descriptor=descriptor,
+        )  # fmt: skip
+        self._turn.wake = self._board.switch.wake
+        try:
+            self._come_up(self._board, time.monotonic() + self._connect)
+        except BaseException:
+            self._release(self._board, LINGER)
+            raise
+        self._watcher.start()
+
+    def _come_up(self, board: Switchboard, deadline: float) -> None:
+        while missing := board.missing():
+            self._step(board, SLICE / 2)
+            if time.monotonic() > deadline:
+                names = "; ".join(line.where + (f": {line.refusal}" if line.refusal else "") for line in missing)
+                refused = f". Connections refused meanwhile: {'; '.join(board.refusals)}" if board.refusals else ""
+                raise PeerLost(f"did not come up within {self._connect:g} s: {names}{refused}", missing[0].peer)
+
+    def send(self, peer: str, address: Address, *buffers: Buffer) -> None:
+        with self._turn:
+            board, session = self._live(peer)
+            if session.closed:
+                raise PeerLost(f"{peer} ended its run before {address} was sent to it", peer)
+            encoded = session.outgoing(address, buffers, self.nonce)
+            self.statistics.record("sent", peer, address, encoded.arrays, encoded.payload, encoded.header)
+            board.transmit(peer, encoded)
+            if len(session.unacknowledged) > 16:
+                self._guard(board.pump)
+                while session.unacknowledged_bytes > self._resend_limit and len(session.unacknowledged) > 1:
+                    self._step(board, SLICE)
+
+    def recv(self, peer: str, address: Address, *, limit: int) -> list[np.ndarray]:
+        with self._turn:
+            board, session = self._live(peer)
+            until = time.monotonic() + SPIN
+            while (arrays := session.take(address, limit, self.nonce)) is None:
+                if self._guard(board.pump):
+                    continue
+                if (now := time.monotonic()) < until:
+                    os.sched_yield()
+                    continue
+                self._step(board, min(SLICE, max(0.0, self._next_tick - now)))
+                self._let_others()
+            if session.consumed - session.consumed_reported > UNREPORTED_BYTES:
+                board.report(board.lines[peer])
+            return arrays
+
+    def drain(self, peer: str, limit: int) -> None:
+        with self._turn:
+            board, session = self._live(peer)
+            while session.pending > limit:
+                if session.closed:
+                    raise PeerLost(f"{peer} ended its run with messages from {self.name} unread", peer)
+                self._step(board, SLICE)
+                self._let_others()
+
+    def abort(self, failure: Failure) -> None:
+        with self._turn:
+            self._aborted = self._reported = True
+            if self._board is not None and not self._closed:
+                self._board.broadcast(control(Control.ABORT, failure.clipped()))
+
+    def close(self) -> None:
+        with self._turn:
+            board = self._board
+            if board is None or self._closed:
+                self._closed = True
+                return
+            self._reported = True
+            if self._failure is None and not self._aborted:
+                with contextlib.suppress(MpcrtError):
+                    self._say_goodbye(board, time.monotonic() + min(CLOSE_SECONDS, self._idle))
+            self._closed = True
+        self._stop.set()
+        if self._watcher.is_alive() and threading.current_thread() is not self._watcher:
+            self._watcher.join()
+        self._release(board, LINGER)
+
+    def _say_goodbye(self, board: Switchboard, deadline: float) -> None:
+        """Tell each peer that nothing more comes, and wait until it has everything."""
+        for peer, line in board.lines.items():
+            if not (line.session.closed and line.connection is None):
+                board.transmit(peer, line.session.outgoing(_BYE, (), self.nonce))
+        while time.monotonic() < deadline and any(
+            line.session.unacknowledged and not (line.session.closed and line.connection is None)
+            for line in board.lines.values()
+        ):
+            self._step(board, SLICE / 2)
+
+    def _release(self, board: Switchboard, linger: float) -> None:
+        with self._turn:
+            self._closed = True
+            board.close(linger)
+            self._turn.wake = lambda: None
+
+    def _live(self, peer: str) -> tuple[Switchboard, Session]:
+        if self._failure is not None:
+            self._reported = True
+            raise self._failure
+        if self._board is None or self._closed:
+            raise LinkError(f"{self.name}'s link is not open")
+        line = self._board.lines.get(peer)
+        if line is None:
+            raise UsageError(f"{self.name} has no link to {peer!r}, only to {', '.join(self.peers)}")
+        return self._board, line.session
+
+    def _guard(self, step) -> bool:
+        """Run one step of the switchboard; what it raises is the end of the run for every later call too."""
+        try:
+            return bool(step())
+        except MpcrtError as error:
+            self._failure = self._failure or error
+            self._reported = True
+            raise
+
+    def _step(self, board: Switchboard, seconds: float) -> None:
+        """Wait for something to arrive, take it in, and do what is due."""
+        board.switch.wait(seconds)
+        self._guard(board.pump)
+        now = time.monotonic()
+        if now >= self._next_tick:
+            self._next_tick = now + SLICE / 2
+            self._guard(board.tick)
+
+    def _let_others(self) -> None:
+        """Give the lock to a thread that waits for it."""
+        if self._turn.waiting:
+            self._turn.lock.release()
+            time.sleep(1e-4)
+            self._turn.lock.acquire()
+
+    def _watch(self) -> None:
+        """The watcher thread: keep the link going while the engine is elsewhere."""
+        while not self._stop.wait(SLICE):
+            if not self._turn.lock.acquire(blocking=False):
+                continue  # whoever has it does the same
+            try:
+                if self._board is None or self._closed:
+                    return
+                if self._failure is None:
+                    while self._board.pump():
+                        pass
+                    self._board.tick()
+            except MpcrtError as error:
+                self._failure = self._failure or error
+            finally:
+                self._turn.lock.release()
+            if self._failure is not None and not self._reported:
+                self._reported = True
+                if self.on_failure is not None:
+                    self.on_failure(self._failure)
