@@ -50,7 +50,7 @@ def test_lines_are_not_part_of_the_identity():
 
 @pytest.mark.parametrize("limits", [Limits(value=7), Limits(total=20), Limits(trips=2)])
 def test_bounds_are_checked_before_anything_runs(limits):
-    with pytest.raises(PlanError, match="at most|more than"):
+    with pytest.raises(PlanError, match=r"at most|more than"):
         Plan.from_bytes(sample_plan().encoded, limits)
 
 
