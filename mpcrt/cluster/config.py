@@ -134,7 +134,7 @@ class ClusterConfig(_Model):
             raise self._source.error(
                 ("tls",),
                 "missing: a party that runs alone needs tls: {ca: ..., certificate: ..., key: ...} "
-                "(`mpcrt certs --help` makes certificates for a trial)",
+                "(`mpcrt certs --help` makes them for a trial), or `tls: off` between loopback addresses",
             )
         paths = {key: self._path(getattr(self.tls, key), party) for key in ("ca", "certificate", "key")}
         for key, path in paths.items():

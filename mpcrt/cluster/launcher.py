@@ -1,14 +1,12 @@
 """A local run: every party and dealer of a cluster file as a process on this machine."""
 
-import contextlib
 import json
 import os
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +19,7 @@ from mpcrt.cluster.options import RunOptions
 from mpcrt.cluster.processes import GRACE, POLL, Processes
 from mpcrt.cluster.relay import Relay
 from mpcrt.cluster.scratch import Scratch
+from mpcrt.cluster.signals import terminating_signals
 from mpcrt.cluster.sockets import close_all, listening_sockets
 
 FAILURE_SLACK = 5.0
@@ -198,9 +197,18 @@ def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay
         message = f"{culprit}: was killed by {_signal_name(lost[culprit])}"
     elif last.startswith(f"mpcrt: {culprit}: "):
         message = last.removeprefix("mpcrt: ")
+    elif last.startswith("{"):
+        message = f"{culprit}: {_json_message(last) or exit_codes.MEANINGS[code]}"
     else:
         message = f"{culprit}: {exit_codes.MEANINGS[code]}"
     return f"{message} [exit codes: {', '.join(f'{name} {value}' for name, value in codes.items())}]"
+
+
+def _json_message(line: str) -> str | None:
+    try:
+        return str(json.loads(line)["message"])
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _signal_name(number: int) -> str:
@@ -212,22 +220,3 @@ def _signal_name(number: int) -> str:
 
 def _say(message: str, relay: Relay, options: RunOptions) -> None:
     relay.say(json.dumps({"level": "error", "message": message}) if options.log_json else f"mpcrt: {message}")
-
-
-@contextlib.contextmanager
-def terminating_signals() -> Iterator[None]:
-    """Within it SIGTERM and SIGHUP raise KeyboardInterrupt, as SIGINT does; only the main thread can have handlers."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, interrupt) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

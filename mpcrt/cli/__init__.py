@@ -1,0 +1,5 @@
+"""The `mpcrt` command."""
+
+from mpcrt.cli.app import main
+
+__all__ = ["main"]

@@ -1,0 +1,60 @@
+"""`mpcrt bench`: measures secure functions against plain JAX."""
+
+from pathlib import Path
+
+import click
+
+from mpcrt.cli.shell import HELP, Shell
+from mpcrt.cluster import config as configs
+from mpcrt.cluster.signals import terminating_signals
+from mpcrt.errors import UsageError
+
+
+@click.command(context_settings=HELP)
+@click.argument("cases", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1, metavar="[CASE]...")
+@click.option(
+    "--cluster", type=click.Path(path_type=Path), required=True, help="The cluster file; its ports are not used."
+)
+@click.option(
+    "--inputs",
+    type=click.Choice(["secret", "owned"]),
+    default="secret",
+    show_default=True,
+    help="secret: arguments have no owner. owned: the first is bob's, the rest are alice's.",
+)
+@click.option("--reps", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Repetitions of each case.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object a case and line.")
+@click.option("--offline", is_flag=True, help="Make the correlations before the clock starts.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks.")
+@click.pass_context
+def bench(
+    ctx: click.Context,
+    cases: Path,
+    names: tuple[str, ...],
+    cluster: Path,
+    inputs: str,
+    reps: int,
+    as_json: bool,
+    offline: bool,
+    verbose: bool,
+) -> int:
+    """Measure the cases of the Python module CASES on local processes of the cluster file.
+
+    CASES has a dict C of name -> zero-argument function that returns (fn, args): a JAX function and its arguments.
+    Without CASE names all are measured.
+
+    \b
+    Examples:
+      mpcrt bench cases.py --cluster cluster_configs/two_party_plain.yaml --json
+      mpcrt bench cases.py relu_1m mul_1m --cluster cluster_configs/three_party.yaml --inputs owned --reps 20
+    """
+    ctx.ensure_object(Shell).verbose = verbose
+    config = configs.load(cluster)
+    if not cases.is_file():
+        raise UsageError(f"{cases}: no such case file")
+
+    from mpcrt.runtime.bench import run_bench
+
+    with terminating_signals():
+        return run_bench(cases, names, config, inputs=inputs, reps=reps, as_json=as_json, offline=offline)

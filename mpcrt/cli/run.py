@@ -1,0 +1,110 @@
+"""`mpcrt run`: all parties here, or one of them."""
+
+from pathlib import Path
+
+import click
+
+from mpcrt.cli.shell import HELP, Shell
+from mpcrt.cluster import config as configs
+from mpcrt.cluster import lifeline
+from mpcrt.cluster.config import ClusterConfig
+from mpcrt.cluster.launcher import run_local
+from mpcrt.cluster.logs import configure
+from mpcrt.cluster.options import RunOptions
+from mpcrt.cluster.signals import interruptible
+from mpcrt.cluster.sockets import listening_socket
+from mpcrt.errors import UsageError
+
+
+class ProgramCommand(click.Command):
+    """A command whose words after `--` are the program's and are not looked at here."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            at = args.index("--")
+            args, ctx.meta["mpcrt.arguments"] = args[:at], tuple(args[at + 1 :])
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            hint = "options of the program itself go after `--`"
+            raise click.UsageError(f"{error.format_message().rstrip('.')} ({hint})", ctx) from None
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "[-- ARGS...]"]
+
+
+@click.command(cls=ProgramCommand, context_settings=HELP)
+@click.argument("cluster", type=click.Path(path_type=Path))
+@click.argument("program", type=click.Path(path_type=Path), required=False)
+@click.option("--party", metavar="NAME", help="Run this party alone; without it every party and dealer runs here.")
+@click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks.")
+@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False), help="Write a time profile to this file.")
+@click.option("--listen-fd", type=int, hidden=True)
+@click.option("--lifeline-fd", type=int, hidden=True)
+@click.option("--scratch", type=click.Path(path_type=Path), hidden=True)
+@click.option("--local-processes", type=click.IntRange(1, 1024), default=1, hidden=True)
+@click.pass_context
+def run(
+    ctx: click.Context,
+    cluster: Path,
+    program: Path | None,
+    party: str | None,
+    verbose: bool,
+    log_json: bool,
+    profile: Path | None,
+    listen_fd: int | None,
+    lifeline_fd: int | None,
+    scratch: Path | None,
+    local_processes: int,
+) -> int:
+    """Run PROGRAM on the parties of the YAML file CLUSTER. ARGS are the program's sys.argv.
+
+    Every organisation starts the same program with its own --party; a party function runs in its owner's process only.
+    The dealer takes no program. Without --party everything runs on this machine, with throwaway certificates if the
+    file has no `tls` key.
+
+    \b
+    Examples:
+      mpcrt run cluster_configs/two_party.yaml examples/salary.py
+      mpcrt run cluster.yaml train.py --party alice -- --epochs 3
+      mpcrt run cluster.yaml --party dealer --log-json
+    """
+    shell = ctx.ensure_object(Shell)
+    shell.party, shell.verbose, shell.log_json = party or "", verbose, log_json
+    arguments: tuple[str, ...] = ctx.meta.get("mpcrt.arguments", ())
+    if lifeline_fd is not None:
+        lifeline.watch(lifeline_fd, scratch)
+    config = configs.load(cluster)
+    if program is not None and not program.is_file():
+        raise UsageError(f"{program}: no such program file")
+    if party is None:
+        if program is None:
+            raise click.UsageError("PROGRAM is missing (only a single --party may go without one)", ctx)
+        options = RunOptions(verbose, log_json, profile, local_processes=len(config.names))
+        return run_local(config, program, arguments, options=options)
+    options = RunOptions(verbose, log_json, profile, local_processes)
+    configure(party, verbose=verbose, as_json=log_json, named=lifeline_fd is None)
+    with interruptible():
+        return _run_one(config, party, program, arguments, listen_fd, options)
+
+
+def _run_one(
+    config: ClusterConfig,
+    party: str,
+    program: Path | None,
+    arguments: tuple[str, ...],
+    listen_fd: int | None,
+    options: RunOptions,
+) -> int:
+    config.require_party(party)
+    if program is not None and party in config.dealers:
+        raise UsageError(f"{party} is a dealer, which takes no program: leave out {program}")
+    config.tls_files(party)
+    endpoint = config.parties[party].bind
+    if listen_fd is None and endpoint is not None:
+        listen_fd = listening_socket(endpoint, party).detach()
+
+    from mpcrt.runtime.main import run_party
+
+    return run_party(config, party, program, arguments, listen_fd=listen_fd, options=options)

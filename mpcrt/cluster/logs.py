@@ -1,0 +1,67 @@
+"""Logs of one process: lines that name the party, or one JSON object a line. Data and secrets are never logged."""
+
+import datetime
+import json
+import logging
+import sys
+import traceback
+from typing import TextIO
+
+
+def configure(
+    party: str, *, verbose: bool = False, as_json: bool = False, named: bool = True, stream: TextIO | None = None
+) -> None:
+    """Sends the `mpcrt` loggers to standard error: INFO and above, or DEBUG if verbose.
+
+    `named=False` leaves the party out of plain lines, for a launcher that puts it before each.
+    """
+    handler = logging.StreamHandler(stream or sys.stderr)
+    handler.setFormatter(JsonFormatter(party) if as_json else PlainFormatter(party if named else ""))
+    logger = logging.getLogger("mpcrt")
+    for old in logger.handlers[:]:
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG if verbose else logging.INFO)
+    logger.propagate = False
+
+
+class PlainFormatter(logging.Formatter):
+    """`12:00:01 alice: message`, with the level where it is not INFO."""
+
+    def __init__(self, party: str) -> None:
+        super().__init__()
+        self.party = party
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
+        line = f"{time} {self.party + ': ' if self.party else ''}{level}{one_line(record.getMessage())}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line. Of an exception it has the type and the frames: a message may quote data."""
+
+    def __init__(self, party: str) -> None:
+        super().__init__()
+        self.party = party
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry: dict[str, object] = {
+            "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "party": self.party,
+            "logger": record.name,
+            "message": one_line(record.getMessage()),
+        }
+        if record.exc_info and record.exc_info[0] is not None:
+            entry["exception"] = record.exc_info[0].__name__
+            entry["frames"] = [line.rstrip() for line in traceback.format_tb(record.exc_info[2])]
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def one_line(message: str) -> str:
+    """A message on one line, without control characters that a terminal or log would act on."""
+    return "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
