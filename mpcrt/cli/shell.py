@@ -42,9 +42,8 @@ class Commands(click.Group):
 
     def main(self, *arguments: Any, **options: Any) -> Any:
         shell = Shell()
-        sys.exit(
-            self._run(shell, *arguments, **{"prog_name": "mpcrt", **options, "standalone_mode": False, "obj": shell})
-        )
+        options |= {"prog_name": "mpcrt", "standalone_mode": False, "obj": shell}
+        sys.exit(self._run(shell, *arguments, **options))
 
     def _run(self, shell: Shell, *arguments: Any, **options: Any) -> int:
         try:
