@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import MpcrtError
 from mpcrt.transport.codec import Encoded, Frame, Message, read_message
@@ -32,11 +32,11 @@ class Channel(ABC):
         """What the dialing end sends first."""
 
     @abstractmethod
-    def wrap(self, encoded: Encoded) -> Iterator[Sequence[Frame]]:
-        """The ZeroMQ messages that carry one message."""
+    def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
+        """The ZeroMQ messages that carry one message. To be used at once and whole: TLS has one order."""
 
     @abstractmethod
-    def unwrap(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+    def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         """The messages that one ZeroMQ message completes, each with its first frame.
 
         Raises Refused, Cut, or ProtocolError.
@@ -60,10 +60,10 @@ class PlainChannel(Channel):
     def start(self) -> list[Sequence[Frame]]:
         return []
 
-    def wrap(self, encoded: Encoded) -> Iterator[Sequence[Frame]]:
-        yield encoded.frames
+    def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
+        return (encoded.frames,)
 
-    def unwrap(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+    def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         if frames[0] and frames[0][0] in TLS_RECORDS:
             raise Refused("it speaks TLS, and here TLS is off")
-        yield read_message(frames, limit), frames[0]
+        return [(read_message(frames, limit), frames[0])]

@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from enum import IntEnum
+from functools import lru_cache
 from math import prod
 from typing import NamedTuple, TypeAlias
 
@@ -63,28 +64,40 @@ _DTYPES: dict[int, np.dtype] = {
     11: np.dtype("<f8"),
 }
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
-_ITEM = {code: dtype.itemsize for code, dtype in _DTYPES.items()}
 _BYTE = _DTYPES[2]
+_BOOL = _DTYPES[1]
+_PADDING = [bytes(count) for count in range(8)]
+_PACKER = msgpack.Packer()
+_unpackb = msgpack.unpackb
+_SMALL_HEADER = 512
+"""Headers below this have their layout remembered."""
+
+
+class Layout(NamedTuple):
+    """The buffers that a header announces: dtypes, shapes, byte lengths, their sum, and their sum with padding."""
+
+    dtypes: tuple[np.dtype, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    sizes: tuple[int, ...]
+    payload: int
+    padded: int
 
 
 class Header(NamedTuple):
-    """A checked header. `frame_bytes` is what precedes the buffers, `sizes` are theirs."""
+    """A checked header. `frame_bytes` is what precedes the buffers."""
 
     nonce: bytes
     sequence: int
     acknowledged: int
     consumed: int
     address: Address
-    codes: bytes
-    shapes: tuple[tuple[int, ...], ...]
-    sizes: tuple[int, ...]
-    payload: int
+    layout: Layout
     inline: bool
     frame_bytes: int
 
 
 class Encoded(NamedTuple):
-    """A message ready to leave: the buffers as arrays, the frames, payload bytes and the rest."""
+    """A message ready to leave: the frames, the buffers as arrays, payload bytes and the rest."""
 
     frames: list[Frame]
     arrays: list[np.ndarray]
@@ -99,15 +112,19 @@ class Message(NamedTuple):
     arrays: list[np.ndarray]
 
 
-def as_arrays(buffers: Sequence[Buffer]) -> list[np.ndarray]:
-    """Buffers as C-contiguous little-endian arrays; bytes become one u1 array."""
-    arrays = []
-    for buffer in buffers:
-        array = buffer if isinstance(buffer, np.ndarray) else np.frombuffer(buffer, _BYTE)
-        if array.dtype not in _CODES:
-            raise UsageError(f"a link carries no {array.dtype} arrays, only little-endian integers, floats and bools")
-        arrays.append(array if array.flags.c_contiguous else np.ascontiguousarray(array))
-    return arrays
+def as_array(buffer: Buffer) -> np.ndarray:
+    """A buffer as a C-contiguous array of a dtype that links carry; bytes become a u1 array."""
+    array = buffer if isinstance(buffer, np.ndarray) else np.frombuffer(buffer, _BYTE)
+    if array.dtype not in _CODES:
+        raise UsageError(f"a link carries no {array.dtype} arrays, only little-endian integers, floats and bools")
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def packed(value: object) -> bytes:
+    """msgpack bytes."""
+    data = _PACKER.pack(value)
+    assert data is not None  # None only from a Packer that keeps its buffer
+    return data
 
 
 def encode(
@@ -120,55 +137,65 @@ def encode(
     consumed: int = 0,
 ) -> Encoded:
     """Encode one message. Large buffers are referred to, not copied."""
-    arrays = as_arrays(buffers)
+    arrays, shapes, codes, payload, padded = [], [], bytearray(), 0, 0
+    for buffer in buffers:
+        array = as_array(buffer)
+        size = array.nbytes
+        arrays.append(array)
+        shapes.append(array.shape)
+        codes.append(_CODES[array.dtype])
+        payload += size
+        padded += size + -size % 8
     if len(arrays) > BUFFERS_LIMIT:
         raise UsageError(f"{len(arrays)} buffers in one message; the limit is {BUFFERS_LIMIT}")
-    codes = bytes([_CODES[array.dtype] for array in arrays])
-    shapes = [array.shape for array in arrays]
-    header = packed((VERSION, nonce, sequence, acknowledged, consumed, *address, codes, shapes))
-    if len(header) > HEADER_LIMIT:
-        raise UsageError(f"a header of {len(header)} bytes; the limit is {HEADER_LIMIT}")
-    payload = 0
-    for array in arrays:
-        payload += array.nbytes
-    total = 8 + len(header) + payload
-    if total + 8 * len(arrays) >= INLINE_LIMIT:
-        first = _PREFIX.pack(_MAGIC, 0, len(header)) + header + bytes(-len(header) % 8)
-        frames: list[Frame] = [first]
-        frames += [array.reshape(-1).view(_BYTE).data for array in arrays]
-        return Encoded(frames, arrays, payload, len(first))
-    parts = [_PREFIX.pack(_MAGIC, 1, len(header)), header, bytes(-len(header) % 8)]
-    for array in arrays:
-        parts.append(array.tobytes())
-        parts.append(bytes(-array.nbytes % 8))
-    frame = b"".join(parts)
-    return Encoded([frame], arrays, payload, len(frame) - payload)
+    kind, call, path, step = address
+    fields = (VERSION, nonce, sequence, acknowledged, consumed, kind, call, path, step, codes, shapes)
+    header = packed(fields)
+    length = len(header)
+    if length > HEADER_LIMIT:
+        raise UsageError(f"a header of {length} bytes; the limit is {HEADER_LIMIT}")
+    if 16 + length + padded < INLINE_LIMIT:
+        parts = [_PREFIX.pack(_MAGIC, 1, length), header, _PADDING[-length % 8]]
+        for array in arrays:
+            parts.append(array.tobytes())
+            if array.nbytes % 8:
+                parts.append(_PADDING[-array.nbytes % 8])
+        frame = b"".join(parts)
+        return Encoded([frame], arrays, payload, len(frame) - payload)
+    first = _PREFIX.pack(_MAGIC, 0, length) + header + _PADDING[-length % 8]
+    frames: list[Frame] = [first]
+    frames += [array.reshape(-1).view(_BYTE).data for array in arrays]
+    return Encoded(frames, arrays, payload, len(first))
 
 
 def header_bytes(prefix: Frame) -> int:
     """How long the header frame is, from its first 8 bytes."""
-    if len(prefix) < 8:
-        raise ProtocolError(f"a frame of {len(prefix)} bytes is no message")
-    magic, inline, length = _PREFIX.unpack_from(prefix)
+    return _prefix(prefix)[1]
+
+
+def _prefix(frame: Frame) -> tuple[bool, int, int]:
+    """Whether the buffers follow in the same frame, where the header frame ends, and where its padding starts."""
+    if len(frame) < 8:
+        raise ProtocolError(f"a frame of {len(frame)} bytes is no message")
+    magic, inline, length = _PREFIX.unpack_from(frame)
     if magic != _MAGIC or inline > 1:
         raise ProtocolError("a frame that does not start as a message does")
     if not 0 < length <= HEADER_LIMIT:
         raise ProtocolError(f"a header of {length} bytes; the limit is {HEADER_LIMIT}")
-    return 8 + length + -length % 8
+    return inline == 1, 8 + length + -length % 8, 8 + length
 
 
 def read_header(frame: Frame, limit: int) -> Header:
     """Decode and check the header at the start of `frame`; at most `limit` payload bytes may be announced."""
-    end = header_bytes(frame)
+    inline, end, stop = _prefix(frame)
     if len(frame) < end:
         raise ProtocolError("a header that ends before its length")
-    _, inline, length = _PREFIX.unpack_from(frame)
-    if any(frame[8 + length : end]):
+    if frame[stop:end] != _PADDING[end - stop]:
         raise ProtocolError("padding that is not zero")
     try:
-        fields = msgpack.unpackb(frame[8 : 8 + length], use_list=False, max_ext_len=0, max_map_len=0)
+        fields = _unpackb(frame[8:stop], use_list=False)
     # msgpack raises ValueError's children, and TypeError or OverflowError for some hostile input
-    except (ValueError, TypeError, OverflowError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a header that is not msgpack ({type(error).__name__})") from None
     if type(fields) is not tuple or not fields:
         raise ProtocolError("a header that is not a list of fields")
@@ -179,31 +206,32 @@ def read_header(frame: Frame, limit: int) -> Header:
     _, nonce, sequence, acknowledged, consumed, kind, call, path, step, codes, shapes = fields
     if type(nonce) is not bytes or len(nonce) != NONCE_BYTES:
         raise ProtocolError("a header without a run nonce")
-    for number in (sequence, acknowledged, consumed, kind, call, path, step):
-        if type(number) is not int or number < 0:
-            raise ProtocolError("a header field that is not an unsigned number")
+    if not (int is type(sequence) is type(acknowledged) is type(consumed) is type(kind) is type(call)) or not (
+        int is type(path) is type(step) and (sequence | acknowledged | consumed | kind | call | path | step) >= 0
+    ):
+        raise ProtocolError("a header field that is not an unsigned number")
     if kind not in _KINDS:
         raise ProtocolError(f"message kind {kind} is unknown")
-    sizes = _sizes(codes, shapes)
-    payload = sum(sizes)
-    if payload > limit:
-        raise ProtocolError(f"a message of {payload} bytes where at most {limit} are allowed")
-    return Header(
-        nonce, sequence, acknowledged, consumed, Address(kind, call, path, step),
-        codes, shapes, sizes, payload, bool(inline), end,
-    )  # fmt: skip
-
-
-def _sizes(codes: object, shapes: object) -> tuple[int, ...]:
-    """The byte length of each announced buffer; refuses dtypes and shapes outside the schema."""
     if type(codes) is not bytes or type(shapes) is not tuple or len(codes) != len(shapes):
         raise ProtocolError("a header whose dtypes and shapes do not match")
+    try:
+        layout = (_known_layout if end < _SMALL_HEADER else _layout)(codes, shapes)
+    except TypeError:  # a shape that cannot be a dictionary's key is none
+        raise ProtocolError("a shape that is not a list of sizes") from None
+    if layout.payload > limit:
+        raise ProtocolError(f"a message of {layout.payload} bytes where at most {limit} are allowed")
+    address = Address(kind, call, path, step)
+    return Header(nonce, sequence, acknowledged, consumed, address, layout, inline, end)
+
+
+def _layout(codes: bytes, shapes: tuple) -> Layout:
+    """Check dtypes and shapes against the schema, and measure them."""
     if len(codes) > BUFFERS_LIMIT:
         raise ProtocolError(f"{len(codes)} buffers in one message; the limit is {BUFFERS_LIMIT}")
     sizes = []
     for code, shape in zip(codes, shapes, strict=True):
-        item = _ITEM.get(code)
-        if item is None:
+        dtype = _DTYPES.get(code)
+        if dtype is None:
             raise ProtocolError(f"dtype code {code} is unknown")
         if type(shape) is not tuple or len(shape) > DIMENSIONS_LIMIT:
             raise ProtocolError("a shape that is not a list of at most 32 sizes")
@@ -211,8 +239,12 @@ def _sizes(codes: object, shapes: object) -> tuple[int, ...]:
             # an empty array may announce any other size, so each one is bounded by itself
             if type(size) is not int or not 0 <= size < 1 << 48:
                 raise ProtocolError("a shape with a size that is not an unsigned number below 2^48")
-        sizes.append(item * prod(shape))
-    return tuple(sizes)
+        sizes.append(dtype.itemsize * prod(shape))
+    dtypes = tuple(_DTYPES[code] for code in codes)
+    return Layout(dtypes, shapes, tuple(sizes), sum(sizes), sum(size + -size % 8 for size in sizes))
+
+
+_known_layout = lru_cache(maxsize=1024)(_layout)
 
 
 def read_message(frames: Sequence[Frame], limit: int) -> Message:
@@ -224,58 +256,66 @@ def read_message(frames: Sequence[Frame], limit: int) -> Message:
     if not header.inline:
         if len(head) != header.frame_bytes:
             raise ProtocolError("trailing bytes after a header")
-        return Message(header, assemble(header, frames[1:]))
+        return Message(header, assemble(header.layout, frames[1:]))
     if len(frames) != 1:
         raise ProtocolError("frames after a message that is whole in one")
-    if len(head) != header.frame_bytes + inline_bytes(header):
-        raise ProtocolError(f"a frame of {len(head)} bytes does not fit its shapes")
-    parts, start = [], header.frame_bytes
-    for size in header.sizes:
-        parts.append(head[start : start + size])
-        start += size + -size % 8
-        if size % 8 and any(head[start - (-size % 8) : start]):
-            raise ProtocolError("padding that is not zero")
-    return Message(header, assemble(header, parts))
+    return Message(header, _inline_arrays(header, head if type(head) is bytes else bytes(head)))
 
 
-def inline_bytes(header: Header) -> int:
-    """What the buffers take when they follow in the header's frame."""
-    return sum(size + -size % 8 for size in header.sizes)
-
-
-def assemble(header: Header, parts: Sequence[Frame]) -> list[np.ndarray]:
-    """Give the raw bytes of each buffer its dtype and shape, without copying where they are aligned."""
-    if len(parts) != len(header.sizes):
-        raise ProtocolError(f"{len(parts)} buffers where the header announces {len(header.sizes)}")
+def _inline_arrays(header: Header, frame: bytes) -> list[np.ndarray]:
+    """The buffers behind the header in its frame. bytes start at a multiple of 8, and so does every buffer."""
+    layout, start = header.layout, header.frame_bytes
+    if len(frame) != start + layout.padded:
+        raise ProtocolError(f"a frame of {len(frame)} bytes does not fit its shapes")
     arrays = []
-    for code, shape, size, part in zip(header.codes, header.shapes, header.sizes, parts, strict=True):
+    for dtype, shape, size in zip(layout.dtypes, layout.shapes, layout.sizes, strict=True):
+        array = np.frombuffer(frame, dtype, size // dtype.itemsize, start) if size else _empty(dtype)
+        start += size
+        if size % 8:
+            if any(frame[start : start + -size % 8]):
+                raise ProtocolError("padding that is not zero")
+            start += -size % 8
+        arrays.append(_shaped(array, shape))
+    return arrays
+
+
+def assemble(layout: Layout, parts: Sequence[Frame]) -> list[np.ndarray]:
+    """Give the raw bytes of each buffer its dtype and shape, without copying where they are aligned."""
+    if len(parts) != len(layout.sizes):
+        raise ProtocolError(f"{len(parts)} buffers where the header announces {len(layout.sizes)}")
+    arrays = []
+    for dtype, shape, size, part in zip(layout.dtypes, layout.shapes, layout.sizes, parts, strict=True):
         if len(part) != size:
             raise ProtocolError(f"a buffer of {len(part)} bytes where the header announces {size}")
-        dtype = _DTYPES[code]
-        array = np.frombuffer(part, dtype) if size else np.empty(0, dtype)
+        array = np.frombuffer(part, dtype) if size else _empty(dtype)
         if not array.flags.aligned:
             array = array.copy()
-        if code == 1 and size and array.view(_BYTE).max() > 1:
-            raise ProtocolError("a bool that is neither 0 nor 1")
-        try:
-            array = array.reshape(shape)
-        except ValueError:  # an empty array whose other sizes overflow
-            raise ProtocolError("a shape that no array can have") from None
         array.flags.writeable = False
-        arrays.append(array)
+        arrays.append(_shaped(array, shape))
     return arrays
+
+
+def _empty(dtype: np.dtype) -> np.ndarray:
+    array = np.empty(0, dtype)
+    array.flags.writeable = False
+    return array
+
+
+def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array in its shape; bools are checked, since NumPy takes any byte for one."""
+    if array.dtype is _BOOL and array.size and array.view(_BYTE).max() > 1:
+        raise ProtocolError("a bool that is neither 0 nor 1")
+    if len(shape) == 1 and array.size:
+        return array
+    try:
+        return array.reshape(shape)
+    except ValueError:  # an empty array whose other sizes overflow
+        raise ProtocolError("a shape that no array can have") from None
 
 
 def control(kind: Control, fields: Sequence[object], *, acknowledged: int = 0, consumed: int = 0) -> Encoded:
     """A control message: one u1 buffer of msgpack, outside the sequence."""
     return encode(Address(kind), [packed(list(fields))], acknowledged=acknowledged, consumed=consumed)
-
-
-def packed(value: object) -> bytes:
-    """msgpack bytes."""
-    data = msgpack.packb(value)
-    assert data is not None  # None only with a Packer that keeps its buffer
-    return data
 
 
 def control_fields(message: Message, *types: type) -> tuple:

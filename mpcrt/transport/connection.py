@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import ProtocolError
 from mpcrt.transport.channel import Channel, Refused
@@ -64,16 +64,18 @@ class Connection:
 
     def transmit(self, encoded: Encoded) -> bool:
         """Send one message."""
-        return all(self._switch.send(self.identity, frames) for frames in self.channel.wrap(encoded))
+        return self._put(self.channel.wrap(encoded))
 
-    def receive(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+    def receive(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         """The messages that arrived with `frames`. Raises Refused, Cut or ProtocolError after telling the other end."""
+        if self.ready:
+            return self.channel.unwrap(frames, limit)
+        # a refusal may come in plaintext, before or instead of TLS
+        if self.channel.names is None and (text := refusal_text(frames)):
+            self.refusal = text
+            raise Refused(f"it refused this party: {text}")
         try:
-            # a refusal may come in plaintext, before or instead of TLS
-            if not self.ready and self.channel.names is None and (text := refusal_text(frames)):
-                self.refusal = text
-                raise Refused(f"it refused this party: {text}")
-            yield from self.channel.unwrap(frames, limit if self.ready else STRANGER_LIMIT)
+            return self.channel.unwrap(frames, STRANGER_LIMIT)
         finally:
             self._put(self.channel.replies())
 
@@ -85,8 +87,11 @@ class Connection:
         else:
             self._switch.send(self.identity, encoded.frames)
 
-    def _put(self, messages: Sequence[Sequence[Frame]]) -> bool:
-        return all([self._switch.send(self.identity, frames) for frames in messages])
+    def _put(self, messages: Iterable[Sequence[Frame]]) -> bool:
+        sent = True
+        for frames in messages:
+            sent = self._switch.send(self.identity, frames) and sent
+        return sent
 
 
 def refusal_text(frames: Sequence[Frame]) -> str:

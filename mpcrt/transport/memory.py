@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from mpcrt.errors import LinkError, MpcrtError, PeerFailed, PeerLost, ProtocolError, UsageError
-from mpcrt.transport.codec import Control, Frame, Message, as_arrays, control, control_fields, read_message
+from mpcrt.transport.codec import Control, Frame, Message, as_array, control, control_fields, read_message
 from mpcrt.transport.link import Address, Buffer, Failure, Link
 from mpcrt.transport.session import Session
 
@@ -62,7 +62,7 @@ class MemoryLink(Link):
     def send(self, peer: str, address: Address, *buffers: Buffer) -> None:
         changed: Sequence[Buffer] | None = buffers
         if self.tamper is not None:
-            changed = self.tamper(peer, address, as_arrays(buffers))
+            changed = self.tamper(peer, address, [as_array(buffer) for buffer in buffers])
         if changed is None:
             return
         with self._sending:
@@ -138,8 +138,10 @@ class MemoryLink(Link):
         if header.address.kind == Control.ABORT:
             failure = PeerFailed(*control_fields(message, str, str, int, int))
             self._failure = self._failure or failure
-        elif session.incoming(message, frame) and header.address.kind < Control.GREETING:
-            self.statistics.record("received", peer, header.address, message.arrays, header.payload, header.frame_bytes)
+        elif session.incoming(message, frame) and not session.closed:
+            payload = header.layout.payload
+            around = header.frame_bytes + (header.layout.padded - payload if header.inline else 0)
+            self.statistics.record("received", peer, header.address, message.arrays, payload, around)
 
     def _live(self, peer: str) -> Session:
         if self._failure is not None:

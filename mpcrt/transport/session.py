@@ -128,16 +128,16 @@ class Session:
             raise ProtocolError(f"{self.peer} sent a message after its goodbye")
         if not self._heard.add(header.address):
             raise ProtocolError(f"{self.peer} sent two messages under one address: {header.address}")
-        if self.inbox_bytes + header.payload > self._inbox_limit:
+        if self.inbox_bytes + header.layout.payload > self._inbox_limit:
             raise ProtocolError(f"{self.peer} sent more than {self._inbox_limit} bytes that were not asked for")
         self.received = header.sequence
-        self.unreported_bytes += header.payload + header.frame_bytes
+        self.unreported_bytes += header.layout.payload + header.frame_bytes
         self._fingerprints.append((header.sequence, fingerprint))
         if header.address.kind == Control.BYE:
             self.closed = True
         else:
             self.inbox[header.address] = message
-            self.inbox_bytes += header.payload
+            self.inbox_bytes += header.layout.payload
         return True
 
     def _compare(self, message: Message, fingerprint: int) -> None:
@@ -158,13 +158,15 @@ class Session:
                 raise PeerLost(f"{self.peer} ended its run without sending {address}", self.peer)
             return None
         header = message.header
-        if header.payload > limit:
-            raise ProtocolError(f"{self.peer} sent {header.payload} bytes for {address}, at most {limit} are allowed")
+        if header.layout.payload > limit:
+            raise ProtocolError(
+                f"{self.peer} sent {header.layout.payload} bytes for {address}, at most {limit} are allowed"
+            )
         if header.nonce != (UNBOUND if address.kind == Kind.HELLO else nonce):
             raise ProtocolError(f"{self.peer} sent {address} for another run")
         del self.inbox[address]
-        self.inbox_bytes -= header.payload
-        self.consumed += header.payload
+        self.inbox_bytes -= header.layout.payload
+        self.consumed += header.layout.payload
         return message.arrays
 
     @property

@@ -34,6 +34,7 @@ GREETING_SECONDS = 10.0
 UNREPORTED_BYTES = 1 << 22
 UNREPORTED_MESSAGES = 64
 
+_FIRST_CONTROL = int(Control.GREETING)
 log = logging.getLogger("mpcrt.transport")
 
 
@@ -122,14 +123,19 @@ class Switchboard:
             self.switch.listen(descriptor)
 
     def pump(self) -> bool:
-        """Take in what has arrived, at most 64 messages. False when there was nothing. Raises what ends the run."""
-        for count in range(64):
-            received = self.switch.receive()
-            if received is None:
-                return count > 0
-            identity, frames = received
-            self._arrived(self._connections.get(identity) or self._stranger(identity), frames)
+        """Take in one message that has arrived. False when there is none. Raises what ends the run."""
+        received = self.switch.receive()
+        if received is None:
+            return False
+        identity, frames = received
+        self._arrived(self._connections.get(identity) or self._stranger(identity), frames)
         return True
+
+    def pump_all(self, most: int = 256) -> None:
+        """Take in what has arrived, up to `most` messages."""
+        for _ in range(most):
+            if not self.pump():
+                return
 
     def tick(self) -> None:
         """What is due by the clock: dialing, reports, liveness. Raises PeerLost or LinkError."""
@@ -236,7 +242,8 @@ class Switchboard:
         try:
             for message, frame in connection.receive(frames, self._message_limit):
                 self._handle(connection, message, frame)
-            self._introduce(connection)
+            if not connection.greeted:
+                self._introduce(connection)
         except Cut as cut:
             if not connection.ready and connection.dialed:
                 self._refused(connection, str(cut))
@@ -251,6 +258,28 @@ class Switchboard:
 
     def _handle(self, connection: Connection, message: Message, frame: Frame) -> None:
         header = message.header
+        address = header.address
+        if address.kind >= _FIRST_CONTROL and address.kind != Control.BYE:
+            self._control(connection, message)
+            return
+        if not connection.ready:
+            raise Refused("it sent a message before its greeting")
+        line = self.lines[connection.peer]
+        session = line.session
+        if session.incoming(message, frame) and not session.closed:
+            payload = header.layout.payload
+            around = header.frame_bytes + (header.layout.padded - payload if header.inline else 0)
+            self._statistics.record("received", connection.peer, address, message.arrays, payload, around)
+        if (
+            session.unreported_bytes > UNREPORTED_BYTES
+            or session.received - session.reported > UNREPORTED_MESSAGES
+            or session.closed
+        ):
+            self.report(line)
+
+    def _control(self, connection: Connection, message: Message) -> None:
+        """Messages that links exchange among themselves."""
+        header = message.header
         kind = header.address.kind
         if kind == Control.REFUSE:
             connection.refusal = said(message)
@@ -260,23 +289,9 @@ class Switchboard:
             return
         if not connection.ready:
             raise Refused("it sent a message before its greeting")
-        line = self.lines[connection.peer]
-        session = line.session
         if kind == Control.ABORT:
             raise PeerFailed(*control_fields(message, str, str, int, int))
-        if kind == Control.ACK:
-            session.acknowledge(header.acknowledged, header.consumed)
-            return
-        if session.incoming(message, frame) and kind < Control.GREETING:
-            self._statistics.record(
-                "received", connection.peer, header.address, message.arrays, header.payload, header.frame_bytes
-            )
-        if (
-            session.unreported_bytes > UNREPORTED_BYTES
-            or session.received - session.reported > UNREPORTED_MESSAGES
-            or session.closed
-        ):
-            self.report(line)
+        self.lines[connection.peer].session.acknowledge(header.acknowledged, header.consumed)
 
     def _greeted(self, connection: Connection, greeting: Greeting) -> None:
         """Check who greets; from here on the connection carries the session."""

@@ -21,7 +21,6 @@ from mpcrt.transport.codec import (
     Message,
     assemble,
     header_bytes,
-    inline_bytes,
     read_header,
     read_message,
 )
@@ -143,7 +142,7 @@ class TlsChannel(Channel):
         if self._out.pending:
             yield [self._out.read()]
 
-    def unwrap(self, frames: Sequence[Frame], limit: int) -> Iterator[tuple[Message, Frame]]:
+    def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         for frame in frames:
             if not self.established and not self._bytes_in and not (frame and frame[0] in TLS_RECORDS):
                 raise Refused("it does not speak TLS, which every link here needs")
@@ -151,22 +150,20 @@ class TlsChannel(Channel):
             self._in.write(frame)
         if not self.established:
             self._shake()
-            if not self.established:
-                return
-        while True:
+        complete: list[tuple[Message, Frame]] = []
+        while self.established:
             if self._header is not None:
                 if not self._fill():
-                    return
-                yield self._finish()
-                continue
-            complete = self._next(limit)
-            if complete is not None:
-                yield complete
+                    break
+                complete.append(self._finish())
+            elif (message := self._next(limit)) is not None:
+                complete.append(message)
             elif self._header is None:
                 data = self._read()
                 if data is None:
-                    return
+                    break
                 self._plain += data
+        return complete
 
     def _read(self) -> bytes | None:
         """Some plaintext, or None when more ciphertext is needed."""
@@ -187,13 +184,13 @@ class TlsChannel(Channel):
             return None
         header = read_header(plain, limit)
         if header.inline:
-            end += inline_bytes(header)
+            end += header.layout.padded
             if len(plain) < end:
                 return None
             frame, self._plain = plain[:end], plain[end:]
             return read_message([frame], limit), frame
         self._header, self._head, self._plain = header, plain[:end], plain[end:]
-        self._parts = [np.empty(size, np.uint8).data for size in header.sizes]
+        self._parts = [np.empty(size, np.uint8).data for size in header.layout.sizes]
         self._place = self._filled = 0
         return None
 
@@ -223,6 +220,6 @@ class TlsChannel(Channel):
 
     def _finish(self) -> tuple[Message, Frame]:
         assert self._header is not None
-        message = Message(self._header, assemble(self._header, self._parts))
+        message = Message(self._header, assemble(self._header.layout, self._parts))
         self._header, self._parts = None, []
         return message, self._head

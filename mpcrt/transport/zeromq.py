@@ -130,8 +130,8 @@ class ZmqLink(Link):
             encoded = session.outgoing(address, buffers, self.nonce)
             self.statistics.record("sent", peer, address, encoded.arrays, encoded.payload, encoded.header)
             board.transmit(peer, encoded)
-            if len(session.unacknowledged) > 16:
-                self._guard(board.pump)
+            if session.sent_sequence % 16 == 0 or session.unacknowledged_bytes > self._resend_limit:
+                self._guard(board.pump_all)
                 while session.unacknowledged_bytes > self._resend_limit and len(session.unacknowledged) > 1:
                     self._step(board, SLICE)
 
@@ -222,7 +222,7 @@ class ZmqLink(Link):
     def _step(self, board: Switchboard, seconds: float) -> None:
         """Wait for something to arrive, take it in, and do what is due."""
         board.switch.wait(seconds)
-        self._guard(board.pump)
+        self._guard(board.pump_all)
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + SLICE / 2
@@ -244,8 +244,7 @@ class ZmqLink(Link):
                 if self._board is None or self._closed:
                     return
                 if self._failure is None:
-                    while self._board.pump():
-                        pass
+                    self._board.pump_all()
                     self._board.tick()
             except MpcrtError as error:
                 self._failure = self._failure or error
