@@ -1,0 +1,6 @@
+"""JAX functions to plans. Importing this room imports JAX."""
+
+from mpcrt.tracing.trace import trace
+from mpcrt.tracing.types import Abstract, Hoisted, HoistedCall, Leaf, Public, Traced
+
+__all__ = ["Abstract", "Hoisted", "HoistedCall", "Leaf", "Public", "Traced", "trace"]

@@ -1,0 +1,80 @@
+"""Hoisted calls: the frontier's values that one owner computes in plaintext JAX, grouped by the arguments they depend on."""
+
+import hashlib
+from typing import Any
+
+import jax
+import numpy as np
+
+from mpcrt.tracing import jaxprs
+from mpcrt.tracing.graph import Eqn, Graph, Var, party_of
+from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf
+
+
+def calls(frontier: list[Var], graph: Graph) -> tuple[tuple[Leaf | Hoisted, ...], tuple[HoistedCall, ...]]:
+    """Where every frontier value comes from, and the calls that make those that are no plain argument. One call for each
+    owner and set of arguments, so that what depends on a model alone is computed (and shared) once for all its uses."""
+    groups: dict[tuple[str, tuple[int, ...]], list[Var]] = {}
+    sources: list[Leaf | Hoisted] = []
+    for var in frontier:
+        if var.leaf is not None:
+            sources.append(Leaf(var.leaf))
+            continue
+        key = (var.visibility, tuple(sorted(var.leaves)))
+        members = groups.setdefault(key, [])
+        members.append(var)
+        sources.append(Hoisted(list(groups).index(key), len(members) - 1))
+    made = [call(visibility, leaves, results, graph) for (visibility, leaves), results in groups.items()]
+    return tuple(sources), tuple(made)
+
+
+def call(visibility: str, leaves: tuple[int, ...], results: list[Var], graph: Graph) -> HoistedCall:
+    eqns = graph.live(results)
+    avals = tuple((v.shape, np.dtype(v.dtype)) for v in results)
+    return HoistedCall(
+        party_of(visibility, graph.parties), visibility, leaves, plaintext(eqns, leaves, results), avals,
+        key_of(eqns, leaves, results),
+    )  # fmt: skip
+
+
+def plaintext(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]):
+    """The compiled function of concrete leaf values."""
+
+    @jax.jit
+    def compute(*values):
+        return [read(env, v) for env in [run(eqns, dict(zip(leaves, values, strict=True)))] for v in results]
+
+    return lambda *values: [np.asarray(v) for v in compute(*values)]
+
+
+def run(eqns: list[Eqn], leaves: dict[int, Any]) -> dict:
+    env: dict = {"leaves": leaves}
+    for eqn in eqns:
+        for var, value in zip(eqn.outputs, eqn.run(*(read(env, v) for v in eqn.inputs)), strict=True):
+            env[var] = value
+    return env
+
+
+def read(env: dict, var: Var) -> Any:
+    if var.known is not None:
+        return jax.numpy.asarray(var.known, var.dtype)
+    return env["leaves"][var.leaf] if var.leaf is not None else env[var]
+
+
+def key_of(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]) -> str:
+    """A hash of what is computed: primitives, parameters, constants and order, no names or addresses."""
+    digest = hashlib.sha256()
+    numbers: dict[Var, str] = {}
+
+    def name(var: Var) -> str:
+        if var.known is not None:
+            return f"{var.dtype}{var.shape}" + hashlib.sha256(np.ascontiguousarray(var.known).tobytes()).hexdigest()
+        return numbers.get(var) or f"leaf{leaves.index(var.leaf)}:{var.dtype}{var.shape}"  # type: ignore[arg-type]
+
+    for eqn in eqns:
+        params = sorted((k, jaxprs.describe(v)) for k, v in eqn.params.items())
+        digest.update(f"{eqn.name} {params} {[name(v) for v in eqn.inputs]}\n".encode())
+        for var in eqn.outputs:
+            numbers[var] = str(len(numbers))
+    digest.update(str([name(v) for v in results]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,124 @@
+"""The only module that touches jaxpr classes: reading equations, nested jaxprs, source lines, and binding primitives.
+
+Public JAX API only, so that one text serves the releases that mpcrt supports.
+"""
+
+import os
+import re
+import sysconfig
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import jax
+import numpy as np
+from jax.extend import core
+
+# Calls whose body is traced in place; the value is the parameter that holds the body.
+CALLS = {
+    "jit": "jaxpr",
+    "pjit": "jaxpr",
+    "closed_call": "call_jaxpr",
+    "core_call": "call_jaxpr",
+    "call": "call_jaxpr",
+    "custom_jvp_call": "call_jaxpr",
+    "custom_vjp_call": "call_jaxpr",
+    "custom_vjp_call_jaxpr": "fun_jaxpr",
+    "remat": "jaxpr",
+    "remat2": "jaxpr",
+    "checkpoint": "jaxpr",
+}
+OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SITE = tuple({os.path.abspath(sysconfig.get_paths()[k]) for k in ("purelib", "platlib", "stdlib", "platstdlib")})
+JAX = (os.path.dirname(os.path.abspath(jax.__file__)), os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(jax.__file__))), "jaxlib"))  # fmt: skip
+
+
+def make_jaxpr(function: Callable, *arguments: Any):
+    """(closed jaxpr, pytree of result shapes) of `function` on arrays or ShapeDtypeStructs."""
+    return jax.make_jaxpr(function, return_shape=True)(*arguments)
+
+
+def closed(jaxpr: Any) -> tuple[Any, list]:
+    """(open jaxpr, its constants) of an open or closed one."""
+    if isinstance(jaxpr, core.ClosedJaxpr):
+        return jaxpr.jaxpr, list(jaxpr.consts)
+    return jaxpr, []
+
+
+def is_literal(atom: Any) -> bool:
+    return isinstance(atom, core.Literal)
+
+
+def is_jaxpr(value: Any) -> bool:
+    return isinstance(value, (core.ClosedJaxpr, core.Jaxpr))
+
+
+def aval(atom: Any) -> tuple[tuple[int, ...], Any]:
+    """(shape, dtype) of a variable or literal."""
+    return tuple(atom.aval.shape), atom.aval.dtype
+
+
+def monoid(jaxpr: Any) -> str | None:
+    """The name of the one primitive that a reducer's jaxpr applies to its two arguments, if it is so simple."""
+    body, _ = closed(jaxpr)
+    if len(body.eqns) != 1 or len(body.outvars) != 1:
+        return None
+    (eqn,) = body.eqns
+    if eqn.primitive.name in CALLS:
+        return monoid(eqn.params[CALLS[eqn.primitive.name]])
+    return eqn.primitive.name if set(map(id, eqn.invars)) == set(map(id, body.invars)) else None
+
+
+def binder(primitive: Any, params: dict) -> Callable[..., list]:
+    """A function of concrete (or traced) arrays that applies the primitive and gives a list of results."""
+
+    def run(*operands):
+        functions, bound = primitive.get_bind_params(params)
+        result = primitive.bind(*functions, *operands, **bound)
+        return list(result) if primitive.multiple_results else [result]
+
+    return run
+
+
+def batched(run: Callable[..., list], axes: tuple) -> Callable[..., list]:
+    """run, for all rows of the operands with axis 0 in `axes`."""
+    return lambda *operands: list(jax.vmap(lambda *row: tuple(run(*row)), in_axes=axes)(*operands))
+
+
+def evaluate_now(run: Callable[..., list], *operands) -> list[np.ndarray]:
+    with jax.ensure_compile_time_eval():
+        return [np.asarray(v) for v in run(*operands)]
+
+
+def describe(value: Any) -> str:
+    """A parameter as text that depends on its meaning only: no addresses."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
+
+
+@lru_cache(maxsize=4096)
+def _foreign(name: str) -> int:
+    """0: the user's file; 1: somebody's library; 2: JAX, mpcrt or nothing."""
+    path = os.path.abspath(name)
+    if name.startswith("<frozen") or path.startswith((*JAX, OWN + os.sep)):
+        return 2
+    return 1 if path.startswith(SITE) else 0
+
+
+def source_line(eqn: Any) -> str:
+    """`file:line` of the innermost frame in the user's own code, or failing that in a library on JAX; "" if none."""
+    traceback = getattr(eqn.source_info, "traceback", None)
+    found = ""
+    for frame in getattr(traceback, "frames", ()):
+        kind = _foreign(frame.file_name)
+        if kind == 0:
+            return f"{frame.file_name}:{frame.line_num}"
+        if kind == 1 and not found:
+            found = f"{frame.file_name}:{frame.line_num}"
+    return found
+
+
+def jax_made(jaxpr: Any) -> bool:
+    """Whether a nested function is JAX's own: its cached body carries the line of an earlier caller."""
+    body, _ = closed(jaxpr)
+    where = str(getattr(getattr(body, "debug_info", None), "func_src_info", ""))
+    return any(root in where for root in JAX)

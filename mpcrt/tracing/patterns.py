@@ -1,0 +1,185 @@
+"""What is recognised in the flat graph: signs that are certain, bits read as numbers, activations written out."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from mpcrt.plan import Value
+from mpcrt.tracing.graph import Eqn, Var
+from mpcrt.tracing.lower import Lowering
+
+VIEWS = ("reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "slice", "copy", "copy_p", "rev")
+DEPTH = 12
+SCALAR: dict[str, Callable] = {
+    "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y, "neg": lambda x: -x,
+    "div": lambda x, y: x / y, "square": lambda x: x * x, "tanh": math.tanh, "erf": math.erf, "erfc": math.erfc,
+    "logistic": lambda x: 1 / (1 + math.exp(-x)), "copy": lambda x: x, "copy_p": lambda x: x,
+}  # fmt: skip
+ACTIVATIONS: dict[str, Callable] = {
+    "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
+    "gelu_erf": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
+    "silu": lambda x: x / (1 + math.exp(-x)),
+}
+PROBES = (-4.0, -2.3, -1.1, -0.37, 0.0, 0.41, 1.3, 2.2, 3.7)
+
+
+def width(var: Var) -> int | None:
+    """Bits of the difference of two values of an integer type; None for reals: the builder decides."""
+    if var.floating:
+        return None
+    return min(64, 8 * np.dtype(var.dtype).itemsize + 1)
+
+
+def made_by(var: Var, *names: str) -> Eqn | None:
+    return var.made if var.made is not None and var.made.name in names else None
+
+
+def source_bit(low: Lowering, var: Var) -> Value | None:
+    """The bit that var is the 0/1 reading of, perhaps through a broadcast of it."""
+    views = []
+    at = var
+    while (made := made_by(at, "broadcast_in_dim", "reshape", "squeeze", "expand_dims")) and at.known is None:
+        views.append(made)
+        at = made.inputs[0]
+    made = made_by(at, "convert_element_type")
+    if made is None or not made.inputs[0].boolean or made.inputs[0].known is not None:
+        return None
+    if made.inputs[0].visibility != at.visibility or at.visibility != "secret":
+        return None
+    bit = low.value(made.inputs[0])
+    for view in reversed(views):
+        if view.name == "broadcast_in_dim":
+            bit = low.b.broadcast(bit, view.outputs[0].shape, view.params["broadcast_dimensions"])
+        else:
+            bit = low.b.reshape(bit, view.outputs[0].shape)
+    return bit
+
+
+def nonnegative(var: Var, depth: int = DEPTH) -> bool:
+    """Whether var >= 0 whatever the inputs."""
+    if var.known is not None:
+        return bool(np.all(var.known >= 0))
+    made = var.made
+    if made is None or depth == 0:
+        return False
+    inputs = made.inputs
+    if made.name in ("exp", "exp2", "abs", "square", "logistic", "sqrt", "rsqrt", "erfc"):
+        return True
+    if made.name == "integer_pow":
+        return made.params["y"] % 2 == 0
+    if made.name == "max":
+        return any(nonnegative(v, depth - 1) for v in inputs)
+    if made.name == "mul" and inputs[0] is inputs[1]:
+        return True
+    if made.name in (
+        *VIEWS,
+        "reduce_sum",
+        "reduce_max",
+        "reduce_min",
+        "add",
+        "add_any",
+        "mul",
+        "div",
+        "min",
+        "cumsum",
+        "concatenate",
+    ):
+        return all(nonnegative(v, depth - 1) for v in inputs)
+    if made.name == "convert_element_type":
+        return inputs[0].boolean or nonnegative(inputs[0], depth - 1)
+    if made.name == "select_n":
+        return all(nonnegative(v, depth - 1) for v in inputs[1:])
+    return False
+
+
+def nonpositive(var: Var, depth: int = DEPTH) -> bool:
+    """Whether var <= 0 whatever the inputs: -|y|, y - max(y), and positive multiples of those."""
+    if var.known is not None:
+        return bool(np.all(var.known <= 0))
+    made = var.made
+    if made is None or depth == 0:
+        return False
+    inputs = made.inputs
+    if made.name == "neg":
+        return nonnegative(inputs[0], depth - 1)
+    if made.name == "sub":
+        return bounds(inputs[1], inputs[0]) or nonpositive(inputs[0], depth - 1) and nonnegative(inputs[1], depth - 1)
+    if made.name == "mul":
+        return any(nonpositive(x, depth - 1) and nonnegative(y, depth - 1) for x, y in (inputs, inputs[::-1]))
+    if made.name == "div":
+        return nonpositive(inputs[0], depth - 1) and nonnegative(inputs[1], depth - 1)
+    if made.name == "min":
+        return any(nonpositive(v, depth - 1) for v in inputs)
+    if made.name in (*VIEWS, "add", "reduce_max", "reduce_sum"):
+        return all(nonpositive(v, depth - 1) for v in inputs)
+    return False
+
+
+def bounds(top: Var, var: Var) -> bool:
+    """Whether `top` is var's maximum, over some axes and broadcast back."""
+    made = top.made
+    while made is not None:
+        if made.name in ("reshape", "broadcast_in_dim", "expand_dims", "squeeze", "copy", "copy_p"):
+            made = made.inputs[0].made
+        elif made.name == "reduce_max":
+            return made.inputs[0] is var
+        elif made.name == "max":
+            unknown = [v for v in made.inputs if v.known is None]
+            made = unknown[0].made if len(unknown) == 1 else None
+        elif made.name == "select_n":
+            # jax.nn.logsumexp guards its maximum with is_finite, which always holds here
+            test = made_by(made.inputs[0], "is_finite")
+            made = made.inputs[2].made if test is not None else None
+        else:
+            return False
+    return False
+
+
+def activation(low: Lowering, e: Eqn) -> Value | None:
+    """GELU or SiLU, however written: the equation as a function of one variable is compared with them at points."""
+    if not e.outputs[0].floating:
+        return None
+    cone = _cone(e.outputs[0])
+    if not any(v.made is not None and v.made.name in ("tanh", "erf", "erfc", "logistic") for v in cone):
+        return None
+    for root in cone[1:]:
+        try:
+            found = [_evaluate(e.outputs[0], {root: x}) for x in PROBES]
+        except (OverflowError, ZeroDivisionError, LookupError):
+            continue
+        for name, function in ACTIVATIONS.items():
+            if all(abs(v - function(x)) < 2e-6 * (1 + abs(x)) for v, x in zip(found, PROBES, strict=True)):
+                return _apply(low, name, low.value(root))
+    return None
+
+
+def _cone(var: Var) -> list[Var]:
+    """What var is computed from by scalar functions, nearest first."""
+    found, at = [var], 0
+    while at < len(found) and len(found) < 24:
+        made = found[at].made
+        if made is not None and (made.name in SCALAR or made.name == "integer_pow"):
+            found += [v for v in made.inputs if v.known is None and v not in found]
+        at += 1
+    return found
+
+
+def _evaluate(var: Var, known: dict[Var, float]) -> float:
+    """var as a scalar function; LookupError where it depends on something not in `known`."""
+    if var in known:
+        return known[var]
+    if var.constant and var.size and (var.size == 1 or (var.known == var.known.flat[0]).all()):  # type: ignore[union-attr]
+        return float(var.known.flat[0])  # type: ignore[union-attr]
+    made = var.made
+    if made is None or len(known) > 64:
+        raise LookupError
+    operands = [_evaluate(v, known) for v in made.inputs]
+    known[var] = operands[0] ** made.params["y"] if made.name == "integer_pow" else SCALAR[made.name](*operands)
+    return known[var]
+
+
+def _apply(low: Lowering, name: str, x: Value) -> Value:
+    from mpcrt import numerics
+
+    return numerics.silu(low.b, x) if name == "silu" else numerics.gelu(low.b, x, name == "gelu_tanh")

@@ -1,0 +1,51 @@
+"""Rules by primitive name, and the errors they raise."""
+
+from collections.abc import Callable
+
+from mpcrt.errors import TraceError
+
+RULES: dict[str, Callable] = {}
+
+
+def rule(*names: str):
+    """Registers `function(low, eqn) -> Value or list of Values` as the rule of the primitives `names`."""
+
+    def register(function: Callable) -> Callable:
+        for name in names:
+            RULES[name] = function
+        return function
+
+    return register
+
+
+class NeedsUnrolling(Exception):
+    """Raised inside a loop body whose trips differ in what must be known while tracing."""
+
+
+REMEDIES = {
+    "sin": "pass it in precomputed, or compute it from public or one party's values so that it is hoisted",
+    "cos": "pass it in precomputed, or compute it from public or one party's values so that it is hoisted",
+    "rem": "take remainders of public or one party's values, outside the secure function if need be",
+    "floor": "round before sharing or after revealing; secret values have no exact integer part",
+    "ceil": "round before sharing or after revealing; secret values have no exact integer part",
+    "round": "round before sharing or after revealing; secret values have no exact integer part",
+    "erf_inv": "draw the samples in a party function and pass them in",
+    "cholesky": "factor the matrix in a party function, or use an iteration of products",
+    "lu": "solve by gradient steps or a Newton iteration of products",
+    "triangular_solve": "solve by gradient steps or a Newton iteration of products",
+    "top_k": "use jnp.sort and a slice",
+    "debug_callback": "reveal a value with .to(party) and print it there",
+    "debug_print": "reveal a value with .to(party) and print it there",
+    "pure_callback": "call Python in a party function, before sharing or after revealing",
+    "io_callback": "call Python in a party function, before sharing or after revealing",
+    "psum": "secure functions have no device axes; use jnp.sum",
+    "sort": "sort one operand along its last axis with jnp.sort",
+}
+
+
+def unsupported(name: str, line: str, detail: str = "", remedy: str = "") -> TraceError:
+    remedy = remedy or REMEDIES.get(name, "compute it in a party function before sharing or after revealing")
+    where = f"{line}: " if line else ""
+    return TraceError(
+        f"{where}{name}{' ' + detail if detail else ''} has no secure form here; {remedy} (docs/supported-jax.md)"
+    )

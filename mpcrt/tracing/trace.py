@@ -1,0 +1,92 @@
+"""trace: a JAX function to a plan, its inputs' sources, and what owners compute beforehand."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from mpcrt.errors import InputError, TraceError
+from mpcrt.plan import Builder, Value
+from mpcrt.plan.types import PUBLIC, SECRET
+from mpcrt.tracing import hoist, jaxprs, rules  # noqa: F401  (rules register themselves)
+from mpcrt.tracing.graph import Graph, Var
+from mpcrt.tracing.lower import Lowering
+from mpcrt.tracing.types import Abstract, Public, Traced
+
+
+def trace(
+    function: Callable,
+    args: Any,
+    *,
+    fraction: int = 18,
+    parties: tuple[str, ...],
+    static_argnums: Sequence[int] = (),
+    mode: str = "owned",
+    allowed_constants: frozenset[int] = frozenset(),
+) -> Traced:
+    """The plan of `function(*args)` under plain JAX's semantics.
+
+    `args`: a sequence of pytrees whose leaves are `Abstract`, `Public(array)`, or concrete arrays and scalars that every
+    party has (constants). Arguments in `static_argnums` go to the function as they are. `mode="secret"` makes every
+    abstract leaf secret. `allowed_constants`: ids of closure arrays that may be published. Raises TraceError for what has
+    no plan, naming primitive and line; InputError for a leaf that JAX would cut.
+    """
+    static = {i % max(len(args), 1): args[i] for i in static_argnums}
+    given = [a for i, a in enumerate(args) if i not in static]
+    leaves, tree = jax.tree_util.tree_flatten(given, is_leaf=lambda x: isinstance(x, (Abstract, Public)))
+    leaves = [x.value if isinstance(x, Public) else x for x in leaves]
+
+    def flat(*values):
+        rest = iter(jax.tree_util.tree_unflatten(tree, values))
+        return function(*(static[i] if i in static else next(rest) for i in range(len(args))))
+
+    jaxpr, shapes = jaxprs.make_jaxpr(flat, *[shape_of(x, i) for i, x in enumerate(leaves)])
+    body, consts = jaxprs.closed(jaxpr)
+    graph = Graph(tuple(parties), allowed_constants | {id(x) for x in leaves})
+    params, wires = parameters(body, leaves, mode)
+    outputs = graph.inline(body, [graph.closure(c) for c in consts], params)
+    low = Lowering(Builder(fraction), graph, wires)
+    low.run(outputs)
+    results = [result(low, v) for v in outputs]
+    plan = low.b.finish(*results)
+    out_leaves, out_tree = jax.tree_util.tree_flatten(shapes)
+    avals = tuple((tuple(s.shape), np.dtype(s.dtype)) for s in out_leaves)
+    inputs, hoisted = hoist.calls([v for v, _ in low.frontier], graph)
+    return Traced(plan, inputs, hoisted, out_tree, avals, tuple(dict.fromkeys(low.warnings)))
+
+
+def shape_of(leaf: Any, index: int) -> Any:
+    """What JAX traces a leaf as; a constant keeps its weak type."""
+    if not isinstance(leaf, Abstract):
+        return leaf
+    dtype = np.dtype(leaf.dtype)
+    kept = jax.dtypes.canonicalize_dtype(dtype)
+    if dtype.kind in "iu" and kept != dtype:
+        raise InputError(
+            f"argument leaf {index}: {dtype} would be cut to {kept}; convert it, or set jax_enable_x64 (JAX_ENABLE_X64=1)"
+        )
+    return jax.ShapeDtypeStruct(tuple(leaf.shape), kept)
+
+
+def parameters(body: Any, leaves: list, mode: str) -> tuple[list[Var], dict[Var, str]]:
+    params, wires = [], {}
+    for i, (var, leaf) in enumerate(zip(body.invars, leaves, strict=True)):
+        shape, dtype = jaxprs.aval(var)
+        if not isinstance(leaf, Abstract):
+            params.append(Var(shape, dtype, known=np.asarray(leaf, dtype)))
+            continue
+        visibility = SECRET if mode == "secret" else leaf.visibility
+        params.append(Var(shape, dtype, visibility, leaf=i, leaves=frozenset({i})))
+        if leaf.wire and (leaf.wire == "public") == (visibility == PUBLIC):
+            wires[params[-1]] = leaf.wire
+    return params, wires
+
+
+def result(low: Lowering, var: Var) -> Value:
+    """An output: floats with exactly the plan's fraction bits."""
+    try:
+        return low.settled(var, var.dtype)
+    except InputError as error:
+        line = var.made.line if var.made else ""
+        raise TraceError(f"{line}: an output: {error}") from error

@@ -1,0 +1,77 @@
+"""What goes into a trace and what comes out; no JAX here."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from mpcrt.plan import Plan
+
+
+@dataclass(frozen=True)
+class Abstract:
+    """A leaf that is not known while tracing. `visibility`: "public", "secret" or "private(<party>)"; `wire`: how a value
+    already on the device is held ("masked", "shared", "public"), None where its visibility decides."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    visibility: str = "secret"
+    wire: str | None = None
+
+
+@dataclass(frozen=True)
+class Public:
+    """Marks closure arrays or arguments as meant to be published (`mpcrt.public(array)`), whatever their size."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """The plan input is the flattened argument `index` itself."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Hoisted:
+    """The plan input is result `result` of `hoisted[call]`."""
+
+    call: int
+    result: int
+
+
+@dataclass(frozen=True)
+class HoistedCall:
+    """What one owner computes in plaintext float JAX before it is shared (or published).
+
+    `function` takes the concrete values of the flattened arguments `leaves`, in that order, and gives a list of NumPy
+    arrays with `avals` (shape, dtype). `key` is a hash of what is computed: equal keys and leaves give equal results.
+    """
+
+    owner: str
+    visibility: str
+    leaves: tuple[int, ...]
+    function: Callable[..., list[np.ndarray]]
+    avals: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    key: str
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A function's plan, where its inputs come from, and the shape of its result.
+
+    Plan output i is flattened result i: floats with the plan's `fraction` bits, integers with none, bools as bits.
+    `out_tree` is the result's JAX tree definition, `out_avals` the (shape, dtype) of its leaves.
+    """
+
+    plan: Plan
+    inputs: tuple[Leaf | Hoisted, ...]
+    hoisted: tuple[HoistedCall, ...]
+    out_tree: Any
+    out_avals: tuple[tuple[tuple[int, ...], np.dtype], ...]
+    warnings: tuple[str, ...] = ()
+
+    def unflatten(self, leaves: list) -> Any:
+        return self.out_tree.unflatten(leaves)
