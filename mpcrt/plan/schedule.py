@@ -1,0 +1,142 @@
+"""Schedule: the static lowering of a plan that every reader executes, so that online, dealer and cost always agree.
+
+Representations of a value (n parties i; the dealer knows masks l and deferred terms L, never D):
+
+PUBLIC   known to all, the dealer too.
+MASKED   D = x + l public to the parties; additive shares of l at the parties.
+OPENED   D = x + l public to the parties; l known to the dealer alone (an absorbed product, r = s - L).
+PENDING  x = sum u_i + L; `deferred` says whether L may differ from 0. Not deferred: plain shares.
+FORKED   floor(z / 2^k) of a wire z with D = z + l: P - R + q 2^(64-k) m, see protocols/ops/truncation.py.
+DEALT    shares of a dealer-known vector (a bit's mask in the ring).
+
+Bits use the same names with exclusive or for addition: PENDING bits are xor shares, a MASKED or OPENED bit is b = c ^ beta.
+
+Steps run by level: level k holds what starts when k rounds are over. A loop runs to its end within its level.
+Rounds = levels with openings + the rounds of loops.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cached_property
+
+from mpcrt.plan.plan import Plan
+from mpcrt.plan.types import Type
+
+CHUNK = 1 << 16
+"""Elements of one chunk of an elementwise step; a multiple of every superblock."""
+
+
+class Rep(StrEnum):
+    PUBLIC = "public"
+    MASKED = "masked"
+    OPENED = "opened"
+    PENDING = "pending"
+    FORKED = "forked"
+    DEALT = "dealt"
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """How a value is held. `holder`: the party that holds the whole mask; `bits`: what a fork drops;
+    `shared`: the fork's R and m are shared; `ready`: the rounds after which the value is there."""
+
+    type: Type
+    rep: Rep
+    deferred: bool = False
+    holder: str | None = None
+    bits: int = 0
+    shared: bool = False
+    ready: int = 0
+
+    @property
+    def wire(self) -> bool:
+        return self.rep in (Rep.MASKED, Rep.OPENED)
+
+    @property
+    def bit(self) -> bool:
+        return self.type.kind == "bit"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """`number` is unique in the plan, loop bodies included: the `op` of PRG positions. `node`: the plan's node it serves."""
+
+    number: int
+    rule: str
+    operands: tuple[int, ...]
+    results: tuple[int, ...]
+    attrs: dict
+    start: int
+    rounds: int
+    size: int
+    chunked: bool
+    node: int
+
+    def chunks(self) -> Iterator[tuple[int, int, int]]:
+        """(index, low, high) of the elements of each chunk."""
+        if not self.chunked:
+            yield 0, 0, self.size
+            return
+        for index, low in enumerate(range(0, max(self.size, 1), CHUNK)):
+            yield index, low, min(low + CHUNK, self.size)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The lowered plan. `inputs[i]` and `outputs[i]` are value numbers; `held[v]` says how value v is held."""
+
+    plan: Plan
+    parties: int
+    steps: tuple[Step, ...]
+    held: tuple[Held, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    levels: tuple[tuple[Step, ...], ...] = field(default=())
+    rounds: int = 0
+
+    @property
+    def fingerprint(self) -> str:
+        return self.plan.fingerprint
+
+    @cached_property
+    def output_wires(self) -> tuple[str, ...]:
+        """What an input op of the next plan says of each output: "public", "masked" or "shared"."""
+        names = {Rep.PUBLIC: "public", Rep.MASKED: "masked", Rep.PENDING: "shared"}
+        return tuple(names[self.held[v].rep] for v in self.outputs)
+
+    @cached_property
+    def output_types(self) -> tuple[Type, ...]:
+        return tuple(self.held[v].type for v in self.outputs)
+
+    @cached_property
+    def uses(self) -> tuple[int, ...]:
+        """How often each value is used; readers free a value after its last use."""
+        counts = [0] * len(self.held)
+        for step in self.steps:
+            for v in step.operands:
+                counts[v] += 1
+        for v in (*self.inputs, *self.outputs):
+            counts[v] += 1
+        return tuple(counts)
+
+    def format(self, indent: str = "") -> list[str]:
+        """One line a step: level, number, rule, operands, how the results are held."""
+        lines = []
+        for s in sorted(self.steps, key=lambda s: (s.start, s.number)):
+            results = ", ".join(f"%{v}:{self.held[v].rep}{'+L' if self.held[v].deferred else ''}" for v in s.results)
+            operands = ", ".join(f"%{v}" for v in s.operands)
+            lines.append(f"{indent}[{s.start}] #{s.number} {s.rule}({operands}) -> {results}")
+            if s.rule == "loop":
+                lines += s.attrs["body"].format(indent + "    ")
+        return lines
+
+    def __str__(self) -> str:
+        return "\n".join(self.format())
+
+
+def schedule(plan: Plan, parties: int) -> Schedule:
+    """Lowers `plan` for `parties` computing parties: deterministic, without data."""
+    from mpcrt.plan.lowering import lower  # the lowering builds on this module's classes
+
+    return lower(plan, parties)

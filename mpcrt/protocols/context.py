@@ -1,0 +1,166 @@
+"""What a rule sees: its chunk, its PRG positions, openings and correlations. One context a chunk of a step.
+
+Every random word has the position (call, loop path, step, role, offset), its offset a function of the element index;
+a role names one vector of a step. `per` is the number of words for 64 elements (64: a ring element each; 1: a bit each).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpcrt.errors import ProtocolError
+from mpcrt.plan.schedule import Held, Step
+from mpcrt.protocols.shares import Drawn, Known, Narrow, Share
+from mpcrt.ring import prg
+
+
+class Positions:
+    """Debugging: refuses a position that is used as a mask or share twice."""
+
+    def __init__(self) -> None:
+        self.used: dict[tuple, list[tuple[int, int]]] = {}
+
+    def claim(self, generator: object, stream: int, low: int, high: int) -> None:
+        ranges = self.used.setdefault((id(generator), stream), [])
+        if any(a < high and low < b for a, b in ranges):
+            raise ProtocolError(f"words {low} to {high} of stream {stream:#x} would mask two values")
+        if high > low:
+            ranges.append((low, high))
+
+
+class Request:
+    """One opening under way: `mine` is my masked share, `mask` the fresh mask share in it; the sum is written to `out`."""
+
+    __slots__ = ("mask", "mine", "number", "number2", "out", "start", "total", "xor")
+
+    def __init__(self, mine: np.ndarray, mask: np.ndarray | None, xor: bool, out: np.ndarray | None) -> None:
+        self.mine, self.mask, self.xor, self.out = mine, mask, xor, out
+        self.start = self.number = self.number2 = -1  # place in the level's packed message, or messages of its own
+        self.total = mine
+
+
+class Context:
+    """Common to the online and the dealer's context of a chunk: elements low .. low + n - 1 of the step."""
+
+    __slots__ = ("_stream", "index", "low", "n", "operands", "out", "result", "run", "step")
+
+    def __init__(self, run, step: Step, stream: int, index: int, low: int, high: int, operands, result: Held) -> None:
+        self.run, self.step, self._stream = run, step, stream
+        self.index, self.low, self.n = index, low, high - low
+        self.operands: tuple[Held, ...] = operands
+        self.result = result
+        self.out: np.ndarray | None = None
+
+    @property
+    def attrs(self) -> dict:
+        return self.step.attrs
+
+    @property
+    def words(self) -> int:
+        """Packed words of n bits."""
+        return (self.n + 63) >> 6
+
+    def _place(self, role: int, per: int) -> tuple[int, int]:
+        return self._stream | role, (self.low >> 6) * per
+
+
+class OnlineContext(Context):
+    """`lead`: whether this party adds public terms."""
+
+    __slots__ = ()
+
+    @property
+    def lead(self) -> bool:
+        return self.run.lead
+
+    def leads(self, party: str | None) -> bool:
+        """Whether this party adds public terms where `party`, if it computes, should."""
+        return self.run.me == party if party in self.run.parties else self.run.lead
+
+    def open(self, share: np.ndarray, role: int, per: int = 64, out: np.ndarray | None = None) -> Request:
+        """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words."""
+        stream, offset = self._place(role, per)
+        mine = self._fresh(stream, share.size, offset)
+        mine += share.reshape(-1)
+        return Request(mine, None, False, out)
+
+    def open_bits(self, share: np.ndarray, role: int, per: int, out: np.ndarray | None = None) -> Request:
+        """The same for packed bits or planes; `request.mask` is this party's mask share."""
+        stream, offset = self._place(role, per)
+        mask = self._fresh(stream, share.size, offset)
+        return Request(share.reshape(-1) ^ mask, mask, True, out)
+
+    def _fresh(self, stream: int, count: int, offset: int) -> np.ndarray:
+        if self.run.positions is not None:
+            self.run.positions.claim(self.run.prg, stream, offset, offset + count)
+        return self.run.prg.words(stream, count, offset)
+
+    def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
+        """My mask shares of an earlier opening of this step, or of a dealt vector."""
+        stream, offset = self._place(role, per)
+        return Drawn((self.run.prg,), stream, offset, count, xor)
+
+    def dealt(self, role: int, count: int, width: int = 8, per: int = 64, xor: bool = False) -> Share:
+        """My share of a vector that the dealer shares: drawn, or, for the party whose turn the chunk is, received.
+
+        `width` 4: values modulo 2^32, two a word (`per` is then 32).
+        """
+        words = count if width == 8 else (count + 1) >> 1
+        per = per if width == 8 else 32
+        if self.run.receiver(self.index) == self.run.me:
+            packed: Share = Known(self.run.corrections.next(words))
+        else:
+            if self.run.positions is not None:
+                stream, offset = self._place(role, per)
+                self.run.positions.claim(self.run.prg, stream, offset, offset + words)
+            packed = self.drawn(role, words, per, xor)
+        return packed if width == 8 else Narrow(packed, count)
+
+
+class DealerContext(Context):
+    __slots__ = ()
+
+    lead = True
+
+    def leads(self, party: str | None) -> bool:
+        return True
+
+    def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
+        """The masks of an opening of this step: the sum (xor) of all parties' mask shares."""
+        stream, offset = self._place(role, per)
+        return Drawn(self.run.prgs, stream, offset, count, xor)
+
+    def mask(self, role: int, count: int, per: int = 64, xor: bool = False) -> np.ndarray:
+        return self.drawn(role, count, per, xor).words()
+
+    def deal(self, role: int, values: np.ndarray, width: int = 8, per: int = 64, xor: bool = False) -> None:
+        """Shares `values` (an array this call may overwrite): sends the correction to the party whose turn it is."""
+        if width == 4:
+            per = 32
+            narrow = np.zeros((values.size + 1) & ~1, np.uint32)
+            narrow[: values.size] = values  # modulo 2^32
+            values = narrow.view(np.uint64)
+        words = np.ascontiguousarray(values.reshape(-1))
+        stream, offset = self._place(role, per)
+        receiver = self.run.receiver(self.index)
+        for party, generator in zip(self.run.parties, self.run.prgs, strict=True):
+            if party == receiver:
+                continue
+            if self.run.positions is not None:
+                self.run.positions.claim(generator, stream, offset, offset + words.size)
+            if xor:
+                generator.xor(stream, words, offset)
+            elif width == 4:
+                words.view(np.uint32)[:] -= generator.words(stream, words.size, offset).view(np.uint32)
+            else:
+                generator.subtract(stream, words, offset)
+        self.run.corrections.add(receiver, words)
+
+
+def stream_of(call: int, path: int, step: int) -> int:
+    """The stream number of role 0; roles are its low 8 bits."""
+    return prg.stream(call, path, step, 0)
+
+
+def concatenated(parts: Sequence[np.ndarray]) -> np.ndarray:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -1,0 +1,86 @@
+"""The dealer's stream of corrections to a party: strictly in order, so items need no addresses.
+
+Items are vectors of words. Up to 64 KiB of them share a message; a larger one is a message by itself. Both ends go through
+the same steps in the same order, so the reader knows every item's size.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpcrt.errors import ProtocolError
+from mpcrt.transport.link import Address, Kind, Link
+
+PACKED_WORDS = 1 << 13
+AHEAD = 1 << 28
+"""Bytes the dealer may be ahead of a party."""
+
+
+class Reader:
+    """A party's end."""
+
+    def __init__(self, link: Link, dealer: str, call: int) -> None:
+        self.link, self.dealer, self.call = link, dealer, call
+        self.message = np.zeros(0, np.uint64)
+        self.position = self.count = 0
+
+    def next(self, words: int) -> np.ndarray:
+        """The next item, of `words` words; ProtocolError where the stream does not fit."""
+        if not words:
+            return np.zeros(0, np.uint64)
+        if self.position == self.message.size:
+            limit = 8 * max(words, PACKED_WORDS)
+            address = Address(Kind.DEAL, self.call, 0, self.count)
+            arrays = self.link.recv(self.dealer, address, limit=limit)
+            if len(arrays) != 1 or arrays[0].dtype != np.uint64 or arrays[0].ndim != 1:
+                raise ProtocolError(f"{self.dealer} sent a malformed correction {address}")
+            self.message, self.position, self.count = arrays[0], 0, self.count + 1
+        start, self.position = self.position, self.position + words
+        if self.position > self.message.size:
+            raise ProtocolError(f"{self.dealer} sent a correction of another size than {words} words")
+        return self.message[start : self.position]
+
+    def end(self) -> None:
+        if self.position != self.message.size:
+            raise ProtocolError(f"{self.dealer} sent corrections that call {self.call} does not use")
+
+
+class Writer:
+    """The dealer's end, to all parties; it runs ahead of each by at most AHEAD bytes."""
+
+    def __init__(self, link: Link, parties: Sequence[str], call: int) -> None:
+        self.link, self.parties, self.call = link, parties, call
+        self.waiting: dict[str, list[np.ndarray]] = {p: [] for p in parties}
+        self.words = dict.fromkeys(parties, 0)
+        self.count = dict.fromkeys(parties, 0)
+
+    def add(self, party: str, words: np.ndarray) -> None:
+        if not words.size:
+            return
+        if self.words[party] + words.size > PACKED_WORDS:
+            self.flush(party)
+        self.waiting[party].append(words)
+        self.words[party] += words.size
+        if words.size > PACKED_WORDS:
+            self.flush(party)
+            self.wait(party)
+
+    def wait(self, party: str) -> None:
+        """Backpressure. All else leaves first: a party may be waiting for what another has not got yet."""
+        for p in self.parties:
+            self.flush(p)
+        self.link.drain(party, AHEAD)
+
+    def flush(self, party: str) -> None:
+        if not self.waiting[party]:
+            return
+        items = self.waiting[party]
+        message = items[0] if len(items) == 1 else np.concatenate(items)
+        address = Address(Kind.DEAL, self.call, 0, self.count[party])
+        self.link.send(party, address, message)
+        self.waiting[party], self.words[party] = [], 0
+        self.count[party] += 1
+
+    def end(self) -> None:
+        for party in self.parties:
+            self.flush(party)

@@ -1,0 +1,89 @@
+"""The dealer: executes the same schedules on masks alone, and sends each party its corrections.
+
+It receives nothing but seeds of provided inputs and control messages: no D, no opened bit, no count that depends on data.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from mpcrt.errors import ProtocolError
+from mpcrt.plan.schedule import Schedule
+from mpcrt.plan.types import Type
+from mpcrt.protocols import inputs as masking
+from mpcrt.protocols.context import DealerContext, Positions
+from mpcrt.protocols.corrections import Writer
+from mpcrt.protocols.execute import Execution, Job
+from mpcrt.protocols.keys import Keys
+from mpcrt.protocols.rules import Rule
+from mpcrt.protocols.shares import Wire
+from mpcrt.transport.link import Link
+
+
+class DealerRun:
+    """One call of one schedule."""
+
+    zeros = False
+    context = DealerContext
+
+    def __init__(self, dealer: "Dealer", call: int, fingerprint: str) -> None:
+        self.me, self.parties, self.call = dealer.me, dealer.parties, call
+        self.prgs = tuple(dealer.keys.prg(p, fingerprint) for p in dealer.parties)
+        self.corrections = Writer(dealer.link, dealer.parties, call)
+        self.positions = dealer.positions
+
+    def function(self, rule: Rule):
+        return rule.dealer
+
+    def receiver(self, chunk: int) -> str:
+        return self.parties[(chunk + 1) % len(self.parties)]
+
+    def provide_out(self, job: Job, ctx) -> None:
+        pass
+
+    def assemble(self, job: Job):
+        pieces, result = job.pieces, job.ctx.result
+        value: object = pieces
+        if all(p is None for p in pieces):
+            value = None
+        elif all(isinstance(p, np.ndarray) for p in pieces):
+            flat = pieces[0].reshape(-1) if len(pieces) == 1 else np.concatenate([p.reshape(-1) for p in pieces])
+            value = flat if result.bit else flat.reshape(result.type.shape)
+        if job.rule.assemble_dealer is not None:
+            value = job.rule.assemble_dealer(job.ctx, value, *job.operands)
+        return value
+
+    def submit(self, request) -> None:
+        pass
+
+    def exchange(self, requests) -> None:
+        pass
+
+    def complete(self, request) -> None:
+        return None
+
+
+class Dealer:
+    """The dealer of a session."""
+
+    def __init__(self, link: Link, me: str, parties: Sequence[str], keys: Keys, debug: bool = False) -> None:
+        self.link, self.me, self.parties, self.keys = link, me, tuple(parties), keys
+        self.positions = Positions() if debug else None
+
+    def share(self, call: int, type: Type, owner: str) -> Wire:
+        """The mask of an input, by its position; a provider's seeds are received here."""
+        if owner in self.parties and type.owner == owner:
+            return Wire(None, masking.drawn([self.keys.prg(owner, "input")], call, type))
+        n = masking.SEED_WORDS
+        (seeds,) = masking.receive(self.link, owner, call, [n * len(self.parties)])
+        prgs = [masking.prg_of(seeds[n * i : n * (i + 1)]) for i in range(len(self.parties))]
+        return Wire(None, masking.drawn(prgs, call, type))
+
+    def run(self, call: int, schedule: Schedule, inputs: Sequence) -> list:
+        """The masks of the schedule's outputs (None for plain shares), public ones as arrays; sends all corrections."""
+        if schedule.parties != len(self.parties):
+            raise ProtocolError(f"a schedule for {schedule.parties} parties, {len(self.parties)} compute")
+        run = DealerRun(self, call, schedule.fingerprint)
+        outputs = Execution(run, schedule, list(inputs), 0).go()
+        run.corrections.end()
+        return outputs

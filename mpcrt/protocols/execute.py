@@ -1,0 +1,194 @@
+"""The driver that the online and the dealer's reader share: runs a schedule level by level.
+
+In a level: tasks whose opening is complete are resumed in order, then the level's steps start in order, chunk by chunk;
+each runs to its next opening or its end. Openings are exchanged at the end of the level. Both readers go through the same
+sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
+"""
+
+from collections.abc import Generator
+from types import GeneratorType
+
+import numpy as np
+
+from mpcrt.errors import ProtocolError
+from mpcrt.plan.plan import Plan
+from mpcrt.plan.schedule import Schedule, Step
+from mpcrt.protocols import ops  # noqa: F401  registers the rules
+from mpcrt.protocols.context import Context, stream_of
+from mpcrt.protocols.plaintext import apply
+from mpcrt.protocols.rules import RULES, Rule
+from mpcrt.protocols.shares import Share, Wire, cut
+from mpcrt.ring import kernels
+
+
+class Task:
+    """A chunk of a step under way."""
+
+    __slots__ = ("ctx", "generator", "job", "request")
+
+    def __init__(self, job: "Job", ctx: Context, generator: Generator) -> None:
+        self.job, self.ctx, self.generator = job, ctx, generator
+        self.request = None
+
+
+class Job:
+    """A step under way: the chunks' results, and how many chunks are left."""
+
+    __slots__ = ("ctx", "left", "operands", "out", "pieces", "rule", "step")
+
+    def __init__(self, step: Step, rule: Rule, operands: list, ctx: Context, chunks: int) -> None:
+        self.step, self.rule, self.operands, self.ctx = step, rule, operands, ctx
+        self.left = chunks
+        self.pieces: list = [None] * chunks
+        self.out: np.ndarray | None = None
+
+
+class Execution:
+    """One schedule (or loop body) running: `values` by value number, freed after their last use."""
+
+    def __init__(self, run, schedule: Schedule, inputs: list, path: int) -> None:
+        self.run, self.schedule, self.path = run, schedule, path
+        self.values: list = [None] * len(schedule.held)
+        self.uses = list(schedule.uses)
+        for v, value in zip(schedule.inputs, inputs, strict=True):
+            self.values[v] = value
+        self.pending: list[Task] = []
+
+    def go(self) -> list:
+        """Runs all levels; returns the outputs."""
+        for level in self.schedule.levels:
+            if self.pending:
+                resumed, self.pending = self.pending, []
+                self.run.exchange([t.request for t in resumed])
+                for task in resumed:
+                    opened = self.run.complete(task.request)
+                    task.request = None
+                    self.advance(task, opened)
+            for step in level:
+                self.start(step)
+        if self.pending:
+            raise ProtocolError("a schedule ended with openings under way")
+        return [self.values[v] for v in self.schedule.outputs]
+
+    def start(self, step: Step) -> None:
+        operands = [self.values[v] for v in step.operands]
+        if step.rule == "loop":
+            results = loop(self.run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
+            self.finish(step, results)
+            return
+        if step.rule == "public":
+            self.finish(step, [apply(step.attrs["node"], operands)])
+            return
+        held, rule = self.schedule.held, RULES[step.rule]
+        kinds = tuple(held[v] for v in step.operands)
+        stream = stream_of(self.run.call, self.path, step.number)
+        chunks = list(step.chunks())
+        whole = self.run.context(self.run, step, stream, 0, 0, step.size, kinds, held[step.results[0]])
+        job = Job(step, rule, operands, whole, len(chunks))
+        function = self.run.function(rule)
+        if not step.chunked:
+            self.finish(step, [function(whole, *operands)])
+            return
+        bits = [h.bit for h in kinds]
+        for index, low, high in chunks:
+            if len(chunks) == 1:
+                ctx = whole
+            else:
+                ctx = self.run.context(self.run, step, stream, index, low, high, kinds, whole.result)
+            parts = [cut(v, low, high, b) for v, b in zip(operands, bits, strict=True)]
+            self.run.provide_out(job, ctx)
+            result = function(ctx, *parts)
+            if isinstance(result, GeneratorType):
+                self.advance(Task(job, ctx, result), None)
+            else:
+                self.done(job, ctx, result)
+
+    def advance(self, task: Task, opened: np.ndarray | None) -> None:
+        try:
+            task.request = task.generator.send(opened)
+        except StopIteration as stop:
+            self.done(task.job, task.ctx, stop.value)
+            return
+        self.pending.append(task)
+        self.run.submit(task.request)
+
+    def done(self, job: Job, ctx: Context, result) -> None:
+        job.pieces[ctx.index] = result
+        if job.out is not None and result is not ctx.out:
+            assert ctx.out is not None
+            ctx.out[:] = result.reshape(-1)
+        job.left -= 1
+        if job.left:
+            return
+        assembled = self.run.assemble(job)
+        job.operands = []
+        self.finish(job.step, [assembled])
+
+    def finish(self, step: Step, results: list) -> None:
+        for v, value in zip(step.results, results, strict=True):
+            self.values[v] = value if self.uses[v] else None
+        for v in step.operands:
+            self.uses[v] -= 1
+            if not self.uses[v]:
+                self.values[v] = None
+
+
+def loop(run, step: Step, operands: list, path: int, results: list) -> list:
+    """Runs the body trip by trip; xs are sliced, ys stacked on axis 0."""
+    body: Schedule = step.attrs["body"]
+    trips, fixed, carried = step.attrs["trips"], step.attrs["constants"], step.attrs["carries"]
+    constants, state, xs = operands[:fixed], operands[fixed : fixed + carried], operands[fixed + carried :]
+    bits = [body.held[v].bit for v in body.inputs[fixed + carried :]]
+    sizes = [body.held[v].type.size for v in body.inputs[fixed + carried :]]
+    ys: list[list] = [[] for _ in results[carried:]]
+    for trip in range(trips):
+        now = [element(x, trip, size, bit) for x, size, bit in zip(xs, sizes, bits, strict=True)]
+        outputs = Execution(run, body, [*constants, *state, *now], path * trips + trip).go()
+        state = outputs[:carried]
+        for collected, value in zip(ys, outputs[carried:], strict=True):
+            collected.append(value)
+    return [*state, *(stack(y, held, run.zeros) for y, held in zip(ys, results[carried:], strict=True))]
+
+
+def element(x, trip: int, size: int, bit: bool):
+    """Trip `trip`'s slice of a stacked wire or public array."""
+    if isinstance(x, Wire):
+        opened = None if x.opened is None else element(x.opened, trip, size, bit)
+        mask = None if x.mask is None else slice_of(x.mask, trip * size, size, bit)
+        return Wire(opened, mask)
+    if bit and x.dtype == np.uint64:
+        return window(x, trip * size, size)
+    return x[trip]
+
+
+def window(words: np.ndarray, low: int, size: int) -> np.ndarray:
+    return kernels.pack(np.ascontiguousarray(kernels.unpack(words, low + size)[low:]))
+
+
+def slice_of(share: Share, low: int, size: int, bit: bool) -> Share:
+    if not bit:
+        return share.part(low, low + size)
+    from mpcrt.protocols.shares import Mapped
+
+    return Mapped(-(-size // 64), lambda words: window(words, low, size), share)
+
+
+def stack(values: list, held, zeros: bool):
+    """ys of all trips; at the dealer a missing term is zero, and all missing are none."""
+    shape = held.type.shape
+    if held.rep == "public":
+        return np.stack(values) if values else np.zeros(shape, np.uint8 if held.bit else np.uint64)
+    if not zeros and all(v is None for v in values):
+        return None
+    size = held.type.size // max(len(values), 1)
+    if held.bit:
+        parts = [np.zeros(size, np.uint8) if v is None else kernels.unpack(v, size) for v in values]
+        return kernels.pack(np.concatenate(parts)) if parts else np.zeros(0, np.uint64)
+    out = np.zeros(shape, np.uint64)
+    for i, v in enumerate(values):
+        if v is not None:
+            out[i] = v.reshape(shape[1:])
+    return out
+
+
+__all__ = ["Execution", "Plan"]

@@ -1,0 +1,69 @@
+"""Bits are xor-shared and packed. Opening masked is `expose` (truncation.py): b ^ beta = c, 1 round, 1 bit.
+
+and: [b d] = c_b c_d ^ c_b [beta_d] ^ c_d [beta_b] ^ beta_b beta_d, the last term deferred: local on wires with mask shares.
+lift: the dealer shares a wire's beta in the ring, 8 B, once a wire; what makes ring elements of bits.
+"""
+
+import numpy as np
+
+from mpcrt.plan.plan import Node
+from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
+from mpcrt.protocols.shares import Joined, Known, Share, Wire
+from mpcrt.ring import kernels
+
+BETA = 0
+
+
+@plaintext("and")
+def and_(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return np.bitwise_and(x, y)
+
+
+@online("and")
+def and_online(ctx, x: Wire, y: Wire):
+    out = x.opened & y.mask.words()  # type: ignore[operator, union-attr]
+    out ^= y.opened & x.mask.words()  # type: ignore[operator, union-attr]
+    if ctx.lead:
+        out ^= x.opened & y.opened  # type: ignore[operator]
+    return out
+
+
+@dealer("and")
+def and_dealer(ctx, x: Wire, y: Wire):
+    return x.mask.words() & y.mask.words()  # type: ignore[union-attr]
+
+
+@cost("and")
+def and_cost(shape: Shape) -> Traffic:
+    return Traffic()
+
+
+@online("lift")
+def lift_online(ctx, b: Wire) -> Share:
+    return ctx.dealt(BETA, ctx.n)
+
+
+@assemble("online", "lift")
+def lift_share(ctx, pieces, b: Wire) -> Share:
+    return Joined(pieces)
+
+
+@dealer("lift")
+def lift_dealer(ctx, b: Wire):
+    beta = bits_to_words(b.mask.words(), ctx.n)  # type: ignore[union-attr]
+    ctx.deal(BETA, beta.copy())
+    return Known(beta)
+
+
+@assemble("dealer", "lift")
+def lift_mask(ctx, pieces, b: Wire) -> Share:
+    return Joined(pieces)
+
+
+@cost("lift")
+def lift_cost(shape: Shape) -> Traffic:
+    return Traffic((), 8 * shape.n)
+
+
+def bits_to_words(packed: np.ndarray, n: int) -> np.ndarray:
+    return kernels.unpack(packed, n).astype(np.uint64)

@@ -1,0 +1,233 @@
+"""Exposure, truncation and the dealer's corrections that turn one representation into another.
+
+expose (1 round, 8 B): parties open u_i + s_i with fresh shares s_i from PRGs, so D = x + l with l = s - L, where L is the
+deferred term: MASKED where L = 0, else OPENED. Orca, ePrint 2023/206; the product's correction is absorbed in the mask.
+
+Truncation is local on a wire z with D = z + l, |z| < 2^62: with c = 2^62 and D' = D + c
+  floor(z / 2^k) + coin = P - R + q 2^(64-k) m,   P = (D' >> k) - (c >> k),  q = 1 - msb(D'),  R = l >> k,  m = msb(l);
+the sum z + c is below 2^63, so D' wraps around exactly where m = 1 and msb(D') = 0. The coin is [z mod 2^k > D' mod 2^k]:
+public, uniform rounding up or down, error in {0, 1} ulp. ePrint 2020/338.
+The dealer never sees D, so q stays with the parties: it shares m (modulo 2^k: 4 B for k <= 32) and, where it is not left
+deferred, R (8 B).
+"""
+
+import numpy as np
+
+from mpcrt.plan.plan import Node
+from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
+from mpcrt.protocols.shares import Fork, Joined, Known, Wire
+
+MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
+OFFSET = 1 << 62
+
+
+@plaintext("truncate")
+def truncate(node: Node, x: np.ndarray) -> np.ndarray:
+    return np.right_shift(x.view(np.int64), np.int64(node.attrs["bits"])).view(np.uint64)
+
+
+def fork_public(opened: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """(P, q 2^(64-k)) of D, k = bits."""
+    moved = opened + np.uint64(OFFSET)
+    carry = (moved >> np.uint64(63)) ^ np.uint64(1)
+    moved >>= np.uint64(bits)
+    moved -= np.uint64(OFFSET >> bits)
+    carry <<= np.uint64(64 - bits)
+    return moved, carry
+
+
+# -- expose
+
+
+@online("expose")
+def expose_online(ctx, u):
+    if ctx.result.bit:
+        return (yield ctx.open_bits(u, MASK, per=1, out=ctx.out))
+    return (yield ctx.open(u, MASK, out=ctx.out))
+
+
+@assemble("online", "expose")
+def expose_wire(ctx, opened, u) -> Wire:
+    mask = None
+    if ctx.result.rep == "masked":
+        size, per = (ctx.words, 1) if ctx.result.bit else (ctx.step.size, 64)
+        mask = ctx.drawn(MASK, size, per, xor=ctx.result.bit)
+    return Wire(opened, mask)
+
+
+@dealer("expose")
+def expose_dealer(ctx, deferred):
+    """l = s - L; drawn again at each use where L = 0."""
+    yield
+    if ctx.result.rep == "masked" or deferred is None:
+        return None
+    if ctx.result.bit:
+        mask = ctx.mask(MASK, ctx.words, per=1, xor=True)
+        mask ^= deferred
+    else:
+        mask = ctx.mask(MASK, ctx.n)
+        mask -= deferred
+    return mask
+
+
+@assemble("dealer", "expose")
+def expose_mask(ctx, mask, deferred) -> Wire:
+    if mask is not None:
+        return Wire(None, Known(mask.reshape(-1)))
+    size, per = (ctx.words, 1) if ctx.result.bit else (ctx.step.size, 64)
+    return Wire(None, ctx.drawn(MASK, size, per, xor=ctx.result.bit))
+
+
+@cost("expose")
+def expose_cost(shape: Shape) -> Traffic:
+    return Traffic((8 * (shape.words if shape.result.bit else shape.n),))
+
+
+# -- mask_shares: OPENED -> MASKED
+
+
+@online("mask_shares")
+def mask_shares_online(ctx, wire: Wire):
+    if ctx.result.bit:
+        return ctx.dealt(SHARES, ctx.words, per=1, xor=True)
+    return ctx.dealt(SHARES, ctx.n)
+
+
+@assemble("online", "mask_shares")
+def mask_shares_wire(ctx, pieces, wire: Wire) -> Wire:
+    return Wire(wire.opened, Joined(pieces))
+
+
+@dealer("mask_shares")
+def mask_shares_dealer(ctx, wire: Wire):
+    assert wire.mask is not None
+    if ctx.result.bit:
+        ctx.deal(SHARES, wire.mask.words().copy(), per=1, xor=True)
+    else:
+        ctx.deal(SHARES, wire.mask.words().copy())
+
+
+@assemble("dealer", "mask_shares")
+def mask_shares_mask(ctx, pieces, wire: Wire) -> Wire:
+    return wire
+
+
+@cost("mask_shares", "resolve")
+def correction_cost(shape: Shape) -> Traffic:
+    return Traffic((), 8 * (shape.words if shape.result.bit else shape.n))
+
+
+# -- resolve: the deferred term becomes shares
+
+
+@online("resolve")
+def resolve_online(ctx, u):
+    if ctx.result.bit:
+        return u ^ ctx.dealt(SHARES, ctx.words, per=1, xor=True).words()
+    return u + ctx.dealt(SHARES, ctx.n).words()
+
+
+@dealer("resolve")
+def resolve_dealer(ctx, deferred):
+    bit = ctx.result.bit
+    count = ctx.words if bit else ctx.n
+    values = np.zeros(count, np.uint64) if deferred is None else np.array(deferred, order="C")
+    ctx.deal(SHARES, values, per=1 if bit else 64, xor=bit)
+
+
+# -- forks
+
+
+@online("fork")
+@dealer("fork")
+def fork(ctx, wire: Wire) -> Fork:
+    return Fork(wire, ctx.attrs["bits"])
+
+
+@online("base")
+@dealer("base")
+def base(ctx, value: Fork) -> Wire:
+    """The wire z that a fork truncates."""
+    return value.wire
+
+
+@online("fork_shares")
+def fork_shares_online(ctx, value: Fork):
+    return ctx.dealt(TOP, ctx.n), ctx.dealt(SIGN, ctx.n, _width(ctx.attrs["bits"]))
+
+
+@assemble("online", "fork_shares")
+def forked(ctx, pieces, value: Fork) -> Fork:
+    return Fork(value.wire, value.bits, Joined([p[0] for p in pieces]), Joined([p[1] for p in pieces]))
+
+
+@dealer("fork_shares")
+def fork_shares_dealer(ctx, value: Fork):
+    mask, k = value.wire.mask.words(), value.bits  # type: ignore[union-attr]
+    ctx.deal(TOP, mask >> np.uint64(k))
+    ctx.deal(SIGN, mask >> np.uint64(63), _width(k))
+
+
+@assemble("dealer", "fork_shares")
+def forked_mask(ctx, pieces, value: Fork) -> Fork:
+    """R and m follow from the mask; they are kept so that enlarging layouts map the small ones."""
+    return value
+
+
+@cost("fork_shares")
+def fork_shares_cost(shape: Shape) -> Traffic:
+    return Traffic((), 8 * shape.n + _bytes(shape.n, shape.attrs["bits"]))
+
+
+@online("unfork")
+def unfork_online(ctx, value: Fork):
+    """P - [R] + q 2^(64-k) [m] from shared R and m: local."""
+    out = _carried(ctx, value.wire.opened.reshape(-1), value.bits, value.sign.words())  # type: ignore[union-attr]
+    value.top.subtract_from(out)  # type: ignore[union-attr]
+    return out.reshape(ctx.result.type.shape)
+
+
+@dealer("unfork")
+def unfork_dealer(ctx, value: Fork):
+    return None
+
+
+@cost("fork", "unfork", "base")
+def fork_cost(shape: Shape) -> Traffic:
+    return Traffic()
+
+
+@online("join")
+def join_online(ctx, value: Fork):
+    """P + q 2^(64-k) [m]; -R stays deferred."""
+    sign = ctx.dealt(SIGN, ctx.n, _width(value.bits)).words()
+    return _carried(ctx, value.wire.opened, value.bits, sign)  # type: ignore[arg-type]
+
+
+@dealer("join")
+def join_dealer(ctx, value: Fork):
+    mask = value.wire.mask.words()  # type: ignore[union-attr]
+    ctx.deal(SIGN, mask >> np.uint64(63), _width(value.bits))
+    return np.negative(mask >> np.uint64(value.bits))
+
+
+@cost("join")
+def join_cost(shape: Shape) -> Traffic:
+    return Traffic((), _bytes(shape.n, shape.attrs["bits"]))
+
+
+def _carried(ctx, opened: np.ndarray, bits: int, sign: np.ndarray) -> np.ndarray:
+    public, carry = fork_public(opened, bits)
+    carry *= sign
+    if not ctx.lead:
+        return carry
+    public += carry
+    return public
+
+
+def _width(bits: int) -> int:
+    return 4 if bits <= 32 else 8
+
+
+def _bytes(n: int, bits: int) -> int:
+    return 8 * n if bits > 32 else 8 * ((n + 1) // 2)

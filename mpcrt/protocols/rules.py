@@ -1,0 +1,95 @@
+"""The table of rules. A lowered step has an online rule, a dealer rule and a cost; a plan op has a plaintext function.
+
+Online and dealer rules of an elementwise step see one chunk at a time and are generators (they yield at each opening, the
+dealer's at the same points) or plain functions where nothing is opened. What they return:
+
+* online: my share as a flat uint64 array (packed words of bits), or what `assemble` makes a value of;
+* dealer: the deferred term as such an array, or None for zero.
+
+`assemble(ctx, pieces, *operands)` makes the step's value of the chunks' results, where it is not simply their array.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from mpcrt.plan.schedule import Held, Step
+
+
+class Traffic(NamedTuple):
+    """What one chunk sends: payload bytes of each opening's vector, in order, and bytes from the dealer."""
+
+    openings: tuple[int, ...] = ()
+    dealt: int = 0
+
+
+@dataclass(slots=True)
+class Rule:
+    online: Callable[..., Any] | None = None
+    dealer: Callable[..., Any] | None = None
+    cost: Callable[["Shape"], Traffic] | None = None
+    assemble_online: Callable[..., Any] | None = None
+    assemble_dealer: Callable[..., Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a cost rule sees: a chunk of n elements of a step."""
+
+    n: int
+    step: Step
+    operands: tuple[Held, ...]
+    result: Held
+
+    @property
+    def words(self) -> int:
+        """Packed words of n bits."""
+        return -(-self.n // 64)
+
+    @property
+    def attrs(self) -> dict:
+        return self.step.attrs
+
+
+RULES: dict[str, Rule] = {}
+PLAINTEXT: dict[str, Callable[..., Any]] = {}
+
+
+def _register(field: str, *names: str):
+    def register(function):
+        for name in names:
+            setattr(RULES.setdefault(name, Rule()), field, function)
+        return function
+
+    return register
+
+
+def online(*names: str):
+    """The computing party's rule of a step."""
+    return _register("online", *names)
+
+
+def dealer(*names: str):
+    """The dealer's rule of a step."""
+    return _register("dealer", *names)
+
+
+def cost(*names: str):
+    """What one chunk of a step sends, without data."""
+    return _register("cost", *names)
+
+
+def assemble(reader: str, *names: str):
+    """Makes the value of a step of its chunks' results, at "online" or "dealer"."""
+    return _register(f"assemble_{reader}", *names)
+
+
+def plaintext(*names: str):
+    """The plan op on arrays in the clear: function(node, *arrays) -> array."""
+
+    def register(function):
+        for name in names:
+            PLAINTEXT[name] = function
+        return function
+
+    return register

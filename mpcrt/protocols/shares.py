@@ -1,0 +1,170 @@
+"""What readers hold: lazily computed share vectors, and the wires built on them.
+
+A Share is a vector of ring words (or packed bits) that is drawn from a PRG when asked for, so that masks are recomputed,
+not stored. At a party it is this party's share; at the dealer the sum (xor) over the parties, the value itself.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class Share:
+    """A vector of `size` uint64 words; callers never write to what `words` gives."""
+
+    size: int
+    zero = False
+
+    def words(self) -> np.ndarray:
+        raise TypeError(f"{type(self).__name__} gives no words")
+
+    def part(self, low: int, high: int) -> "Share":
+        return Known(self.words()[low:high])
+
+    def subtract_from(self, out: np.ndarray) -> None:
+        """out -= this."""
+        out -= self.words()
+
+    def add_to(self, out: np.ndarray) -> None:
+        out += self.words()
+
+
+class Zero(Share):
+    zero = True
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def words(self) -> np.ndarray:
+        return np.zeros(self.size, np.uint64)
+
+    def part(self, low: int, high: int) -> Share:
+        return Zero(high - low)
+
+    def subtract_from(self, out: np.ndarray) -> None:
+        pass
+
+    def add_to(self, out: np.ndarray) -> None:
+        pass
+
+
+class Known(Share):
+    def __init__(self, array: np.ndarray) -> None:
+        self.array, self.size = array, array.size
+
+    def words(self) -> np.ndarray:
+        return self.array
+
+    def part(self, low: int, high: int) -> Share:
+        return self if low == 0 and high == self.size else Known(self.array[low:high])
+
+
+class Drawn(Share):
+    """Words offset .. offset + size - 1 of a stream, summed (or xored) over the generators."""
+
+    def __init__(self, prgs: Sequence, stream: int, offset: int, size: int, xor: bool = False) -> None:
+        self.prgs, self.stream, self.offset, self.size, self.xor = tuple(prgs), stream, offset, size, xor
+
+    def words(self) -> np.ndarray:
+        out = self.prgs[0].words(self.stream, self.size, self.offset)
+        for prg in self.prgs[1:]:
+            (prg.xor if self.xor else prg.add)(self.stream, out, self.offset)
+        return out
+
+    def part(self, low: int, high: int) -> Share:
+        return Drawn(self.prgs, self.stream, self.offset + low, high - low, self.xor)
+
+    def subtract_from(self, out: np.ndarray) -> None:
+        for prg in self.prgs:
+            prg.subtract(self.stream, out, self.offset)
+
+    def add_to(self, out: np.ndarray) -> None:
+        for prg in self.prgs:
+            prg.add(self.stream, out, self.offset)
+
+
+class Narrow(Share):
+    """A share of `size` 32-bit values, as uint64 words, from half as many packed words."""
+
+    def __init__(self, packed: Share, size: int) -> None:
+        self.packed, self.size = packed, size
+
+    def words(self) -> np.ndarray:
+        return self.packed.words().view(np.uint32)[: self.size].astype(np.uint64)
+
+    def part(self, low: int, high: int) -> Share:
+        if low % 2:
+            return Known(self.words()[low:high])
+        return Narrow(self.packed.part(low // 2, (high + 1) // 2), high - low)
+
+
+class Joined(Share):
+    """Shares one after the other: the chunks of one dealt vector."""
+
+    def __init__(self, parts: Sequence[Share]) -> None:
+        self.parts = list(parts)
+        self.size = sum(p.size for p in parts)
+
+    def words(self) -> np.ndarray:
+        if len(self.parts) != 1:
+            self.parts = [Known(np.concatenate([p.words() for p in self.parts]))]
+        return self.parts[0].words()
+
+    def part(self, low: int, high: int) -> Share:
+        start = 0
+        for p in self.parts:
+            if start <= low and high <= start + p.size:
+                return p.part(low - start, high - start)
+            start += p.size
+        return Known(self.words()[low:high])
+
+
+class Mapped(Share):
+    """function(*words of the parents), computed at first use and kept."""
+
+    def __init__(self, size: int, function: Callable[..., np.ndarray], *parents: Share) -> None:
+        self.size, self.function, self.parents = size, function, parents
+        self.made: np.ndarray | None = None
+
+    def words(self) -> np.ndarray:
+        if self.made is None:
+            self.made = np.ascontiguousarray(self.function(*(p.words() for p in self.parents))).reshape(-1)
+            self.parents = ()
+        return self.made
+
+
+@dataclass(slots=True)
+class Wire:
+    """A MASKED or OPENED value at a party: D (ring elements in their shape, or packed bits) and my share of the mask,
+    None where only the dealer has it. At the dealer: D is None and `mask` is the mask itself."""
+
+    opened: np.ndarray | None
+    mask: Share | None
+
+
+@dataclass(slots=True)
+class Fork:
+    """floor(z / 2^bits) of a wire z, and shares of R = l >> bits and m = msb(l) where they were dealt."""
+
+    wire: Wire
+    bits: int
+    top: Share | None = None
+    sign: Share | None = None
+
+
+def cut(value, low: int, high: int, bit: bool):
+    """The elements low .. high - 1 of a runtime value, flat; `low` is a multiple of 64."""
+    if value is None:
+        return None
+    if isinstance(value, np.ndarray):
+        if bit and value.dtype == np.uint64:
+            return value[low >> 6 : (high + 63) >> 6]
+        return value.reshape(-1)[low:high]
+    if isinstance(value, Wire):
+        mask = None if value.mask is None else cut(value.mask, low, high, bit)
+        return Wire(cut(value.opened, low, high, bit), mask)
+    if isinstance(value, Fork):
+        parts = (None if s is None else s.part(low, high) for s in (value.top, value.sign))
+        return Fork(cut(value.wire, low, high, bit), value.bits, *parts)
+    return value.part(low >> 6, (high + 63) >> 6) if bit else value.part(low, high)
