@@ -1,0 +1,120 @@
+"""A single party's process under signals, with a runtime that only waits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mpcrt.cluster import config as configs
+from mpcrt.cluster.sockets import close_all, free_ports_cluster
+
+ROOT = Path(__file__).parents[2]
+WAITING = """
+import sys, time, types
+
+def run_party(config, party, program, arguments, *, listen_fd=None, options=None):
+    try:
+        print("up", flush=True)
+        time.sleep(60)
+    finally:
+        print("closing", flush=True)
+        time.sleep({cleanup})
+        print("closed", flush=True)
+
+module = types.ModuleType("mpcrt.runtime.main")
+module.run_party = run_party
+sys.modules[module.__name__] = module
+from mpcrt.cli import main
+main()
+"""
+
+
+class Party:
+    """One `mpcrt run --party alice`, whose orderly end takes `cleanup` seconds."""
+
+    def __init__(self, tmp_path: Path, cleanup: float, *options: str, **extra) -> None:
+        config, sockets = free_ports_cluster(configs.local(2, tls="off"))
+        close_all(sockets)
+        file, program, script = (tmp_path / name for name in ("cluster.yaml", "program.py", "waiting.py"))
+        file.write_text(config.to_yaml())
+        program.write_text("")
+        script.write_text(WAITING.format(cleanup=cleanup))
+        words = [sys.executable, script, "run", file, program, "--party", "alice", *options]
+        environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **extra
+        )
+
+    def expect(self, line: str) -> None:
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == line + "\n"
+
+    def end(self) -> tuple[int, str]:
+        _, err = self.process.communicate(timeout=20)
+        return self.process.returncode, err.strip()
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts parties and leaves none behind."""
+    parties: list[Party] = []
+
+    def one(*arguments, **extra) -> Party:
+        place = tmp_path / str(len(parties))
+        place.mkdir()
+        parties.append(Party(place, *arguments, **extra))
+        return parties[-1]
+
+    yield one
+    for party in parties:
+        party.process.kill()
+        party.process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_one_signal_is_an_orderly_end(start, number):
+    party = start(0)
+    party.expect("up")
+    party.process.send_signal(number)
+    party.expect("closing")
+    party.expect("closed")
+    assert party.end() == (130, "mpcrt: alice: interrupted")
+
+
+def test_a_second_sigterm_does_not_disturb_the_end_but_a_second_ctrl_c_forces_it(start):
+    party = start(0.5)
+    party.expect("up")
+    party.process.terminate()
+    party.expect("closing")
+    party.process.terminate()
+    party.expect("closed")
+    assert party.end() == (130, "mpcrt: alice: interrupted")
+    party = start(60)
+    party.expect("up")
+    party.process.send_signal(signal.SIGINT)
+    party.expect("closing")
+    party.process.send_signal(signal.SIGINT)
+    assert party.end() == (130, "")
+
+
+@pytest.mark.parametrize("cleanup", [0, 60])
+def test_a_broken_lifeline_ends_the_party_and_removes_the_scratch_directory(start, tmp_path, cleanup):
+    read, write = os.pipe()
+    scratch = tmp_path / "mpcrt-run"
+    scratch.mkdir()
+    precious = tmp_path / "data"
+    precious.mkdir()
+    options = ("--lifeline-fd", str(read), "--scratch", str(scratch))
+    party = start(cleanup, *options, pass_fds=(read,), start_new_session=True)
+    os.close(read)
+    party.expect("up")
+    began = time.monotonic()
+    os.close(write)
+    code, _ = party.end()
+    assert code == (130 if cleanup == 0 else -signal.SIGKILL)
+    assert time.monotonic() - began < 10
+    assert not scratch.exists() and precious.exists()
