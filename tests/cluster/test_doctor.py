@@ -1,5 +1,6 @@
 """Doctors that meet each other, and those that find something wrong."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -164,14 +165,11 @@ def test_strangers_at_a_peers_address(tmp_path, greeting, words):
                 connection, _ = listening.accept()
             except OSError:
                 continue
-            with connection:
+            with connection, contextlib.suppress(OSError):
                 connection.settimeout(2)
                 connection.sendall(greeting)
                 connection.shutdown(socket.SHUT_WR)
-                try:
-                    while connection.recv(4096):
-                        pass
-                except OSError:
+                while connection.recv(4096):
                     pass
 
     with listening_socket(address, "test") as listening:
