@@ -1,0 +1,186 @@
+"""Agreement: every call, the same at every party, or the run ends at the first that differs.
+
+For call n each party with the program sends every process one message: the running digest, a description for people, and
+the commands that follow from the call. Equal bytes mean agreement on everything up to call n. Beside the body travels what
+need not be equal: counters, dropped wires, and plans for those who have no program.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpcrt.errors import DisagreementError, ProtocolError
+from mpcrt.plan import Plan
+from mpcrt.runtime.commands import MAX_BODY, Command, decode, encode, pack, unpack
+from mpcrt.transport.link import Address, Kind, Link
+
+MAX_EXTRAS = 1 << 31
+DIFFERENCE_LIMIT = 1 << 27
+
+
+@dataclass
+class Extras:
+    """What a call's message carries that is not compared."""
+
+    counters: list[int] = field(default_factory=list)
+    released: list[tuple[str, int]] = field(default_factory=list)
+    plans: list[bytes] = field(default_factory=list)
+
+    def encode(self) -> bytes:
+        return pack([self.counters, [list(r) for r in self.released], self.plans])
+
+    @staticmethod
+    def decode(data: Any, peer: str) -> Extras:
+        import msgpack
+
+        try:
+            counters, released, plans = msgpack.unpackb(bytes(data))
+            good = len(counters) <= 16 and all(type(n) is int and 0 <= n < 1 << 63 for n in counters)
+            good = good and all(isinstance(d, str) and type(w) is int for d, w in released)
+            good = good and all(isinstance(p, bytes) for p in plans)
+        except Exception:
+            good = False
+        if not good:
+            raise ProtocolError(f"{peer} sent a malformed call")
+        return Extras(list(counters), [(d, w) for d, w in released], list(plans))
+
+
+class Ledger:
+    """The calls of one process: what it announced, and what it has checked of the others'."""
+
+    def __init__(self, link: Link, programs: Sequence[str], seed: bytes) -> None:
+        self._link = link
+        self._others = tuple(p for p in programs if p != link.name)
+        self._digest = hashlib.sha256(b"mpcrt calls\0" + seed).digest()
+        self._bodies: dict[int, bytes] = {}
+        self._checked = dict.fromkeys(self._others, 0)
+        self._announced = 0
+        self.counters: dict[str, list[int]] = {}
+        self.plans: dict[int, Plan] = {}
+
+    def announce(self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes]) -> None:
+        """Send call `number` to everybody; `plans` go only to those without a program."""
+        rows = encode(commands)
+        self._digest = hashlib.sha256(self._digest + pack([number, description, rows])).digest()
+        body = pack([number, self._digest, description, rows])
+        self._bodies[number] = body
+        self._announced = number
+        usual = extras.encode()
+        for peer in self._link.peers:
+            if peer not in self._others and plans:
+                self._send(peer, number, body, Extras(extras.counters, extras.released, plans).encode())
+            else:
+                self._send(peer, number, body, usual)
+
+    def _send(self, peer: str, number: int, body: bytes, extras: bytes) -> None:
+        self._link.send(peer, Address(Kind.STEP, number), body, extras)
+
+    def agree(self, number: int, peers: Sequence[str] | None = None) -> None:
+        """Wait for every call up to `number` of the others (or of `peers`), and compare. Raises DisagreementError."""
+        for peer in self._others if peers is None else peers:
+            while peer in self._checked and self._checked[peer] < number:
+                self._compare(peer, self._checked[peer] + 1)
+                self._checked[peer] += 1
+        done = min(self._checked.values(), default=number)
+        for old in [n for n in self._bodies if n <= done]:
+            del self._bodies[old]
+            self.plans.pop(old, None)
+
+    def _compare(self, peer: str, number: int) -> None:
+        body, extras = self._link.recv(peer, Address(Kind.STEP, number), limit=MAX_BODY + MAX_EXTRAS)
+        self.counters[peer] = Extras.decode(extras, peer).counters
+        mine = self._bodies[number]
+        if bytes(body) != mine:
+            self._differ(peer, number, read_body(body, peer), read_body(mine, self._link.name))
+
+    def _differ(self, peer: str, number: int, theirs: tuple, mine: tuple) -> None:
+        (_, _, their_text, their_rows), (_, _, my_text, my_rows) = theirs, mine
+        if their_text != my_text:
+            raise DisagreementError(
+                f"the parties run different programs: call {number} is {my_text} here and {their_text} at {peer}"
+            )
+        for mine_, theirs_ in zip(my_rows, their_rows, strict=False):
+            if mine_ != theirs_ and mine_[0] == theirs_[0] == "run":
+                where = self._plan_difference(peer, number)
+                raise DisagreementError(f"call {number}, {my_text}, has another plan here than at {peer}{where}")
+            if mine_ != theirs_:
+                raise DisagreementError(
+                    f"call {number}, {my_text}, asks for {_brief(mine_)} here and for {_brief(theirs_)} at {peer}"
+                )
+        if len(my_rows) != len(their_rows):
+            raise DisagreementError(f"call {number}, {my_text}, has {len(my_rows)} steps here and {len(their_rows)} at {peer}")
+        raise DisagreementError(f"{peer} has another history before call {number}, {my_text}, than this process")
+
+    def _plan_difference(self, peer: str, number: int) -> str:
+        """Both sides see the difference, so both send what tells their plans apart: a hash a node, no lines, no names."""
+        plan = self.plans.get(number)
+        hashes = plan_hashes(plan) if plan is not None else []
+        for other in self._others:
+            self._link.send(other, Address(Kind.STEP, number, 1), pack(hashes))
+        (data,) = self._link.recv(peer, Address(Kind.STEP, number, 1), limit=DIFFERENCE_LIMIT)
+        theirs = unpack(data, f"plan difference from {peer}")
+        if plan is None or not isinstance(theirs, list) or not theirs:
+            return "; the function or what it closes over changed since its first call"
+        for i, digest in enumerate(hashes):
+            if i >= len(theirs) or theirs[i] != digest:
+                node, line = plan.nodes[i], plan.lines[i] if i < len(plan.lines) else ""
+                return f"; the first op that differs is {node.op} of {node.results[0]}{f' in {line}' if line else ''}"
+        return "; there it has more ops"
+
+
+def plan_hashes(plan: Plan) -> list[bytes]:
+    """Eight bytes of hash for each node, to find where two plans part."""
+    return [hashlib.sha256(pack(row)).digest()[:8] for row in plan.encode()[1]]
+
+
+def _brief(row: list) -> str:
+    text = ", ".join(str(v) for v in row)
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list]:
+    """(number, digest, description, command rows) of a call's message. Raises ProtocolError."""
+    fields = unpack(data, f"call from {peer}")
+    good = isinstance(fields, list) and len(fields) == 4
+    if not good or type(fields[0]) is not int or not isinstance(fields[1], bytes) or not isinstance(fields[2], str):
+        raise ProtocolError(f"{peer} sent a malformed call")
+    if not isinstance(fields[3], list) or not all(isinstance(row, list) and row for row in fields[3]):
+        raise ProtocolError(f"{peer} sent a malformed call")
+    number, digest, text, rows = fields
+    return number, digest, text[:1000], rows
+
+
+class Follower:
+    """The calls as a process without a program receives them."""
+
+    def __init__(self, link: Link, programs: Sequence[str]) -> None:
+        self._link, self._programs = link, tuple(programs)
+        self._number = 0
+        self.plans: list[bytes] = []
+        self.released: list[tuple[str, str, int]] = []
+
+    def next(self) -> tuple[int, str, list[Command]]:
+        """The next call that every party with the program sends. Raises DisagreementError where they differ."""
+        self._number += 1
+        first = b""
+        for peer in self._programs:
+            body, extras = self._link.recv(peer, Address(Kind.STEP, self._number), limit=MAX_BODY + MAX_EXTRAS)
+            more = Extras.decode(extras, peer)
+            self.plans += more.plans
+            self.released += [(peer, device, wire) for device, wire in more.released]
+            if not first:
+                first = bytes(body)
+            elif bytes(body) != first:
+                mine, theirs = read_body(first, self._programs[0]), read_body(body, peer)
+                what = "its plan or its arguments" if mine[2] == theirs[2] else "the call"
+                raise DisagreementError(
+                    f"{self._programs[0]} and {peer} run different programs: call {self._number} is {mine[2]} at "
+                    f"{self._programs[0]} and {theirs[2]} at {peer} ({what} differs)"
+                )
+        number, _, text, rows = read_body(first, self._programs[0])
+        if number != self._number:
+            raise ProtocolError(f"call {self._number} has number {number}")
+        return number, text, decode(rows)

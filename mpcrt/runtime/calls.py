@@ -1,0 +1,74 @@
+"""What `main` asks for, as the engine takes it. Each call but Resolve has a number and a description all parties share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from mpcrt.runtime.placements import Party, Placement, Spu
+from mpcrt.runtime.values import Handle, Value
+
+
+@dataclass(eq=False)
+class Call:
+    """`description` is for agreement and people: kind, placement, function, argument structure. `name` is short."""
+
+    description: str
+    name: str
+    number: int = field(default=0, init=False)
+    result: Value = field(init=False, repr=False)
+
+
+@dataclass(eq=False)
+class PartyCall(Call):
+    """A function in plaintext at one party."""
+
+    placement: Party
+    function: Callable[..., Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(eq=False)
+class SecureCall(Call):
+    """A function on shares."""
+
+    placement: Spu
+    function: Callable[..., Any]
+    static: tuple[int, ...]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(eq=False)
+class Move(Call):
+    """A value to another placement."""
+
+    target: Placement
+    handle: Handle
+
+
+@dataclass(eq=False)
+class Inject(Call):
+    """A value that the calling process has, to be shared without an owner."""
+
+    placement: Party
+    tree: Any
+
+
+@dataclass(eq=False)
+class ReportCall(Call):
+    """Everybody's counters."""
+
+
+@dataclass(eq=False)
+class EndCall(Call):
+    """Nothing follows."""
+
+
+@dataclass(eq=False)
+class Resolve(Call):
+    """Wait for a value's metadata; local to this process, without a number."""
+
+    value: Value

@@ -1,0 +1,106 @@
+"""What a run cost: rounds and bytes here, what the others last said of theirs, and full reports when asked for."""
+
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from mpcrt.errors import ProtocolError
+from mpcrt.runtime.commands import pack, unpack
+from mpcrt.transport.link import Address, Kind, Link
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+    from mpcrt.runtime.executor import Devices
+
+PARTY_KINDS = (Kind.INPUT, Kind.OPEN, Kind.REVEAL, Kind.PUBLISH)
+REPORT_LIMIT = 1 << 16
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """`rounds` of openings so far; `party_bytes` sent between computing parties, `dealer_bytes` sent by dealers, headers
+    included. Agreement and metadata are not counted, nor what another process did since its last message to this one."""
+
+    rounds: int = 0
+    party_bytes: int = 0
+    dealer_bytes: int = 0
+
+    def __sub__(self, other: Statistics) -> Statistics:
+        return Statistics(*(a - b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
+
+
+@dataclass(frozen=True)
+class Report:
+    """One process's counters. `started` and `ended` bound its last run of a plan, on this machine's monotonic clock."""
+
+    rounds: int = 0
+    party_bytes: int = 0
+    dealer_bytes: int = 0
+    peak_rss_mb: float = 0.0
+    started: float = 0.0
+    ended: float = 0.0
+
+
+class Counters:
+    """The counters of one process; `others` holds what the other parties' calls carried."""
+
+    def __init__(self, link: Link, devices: Devices, config: ClusterConfig) -> None:
+        self._link, self._devices, self._config = link, devices, config
+        self.others: Mapping[str, list[int]] = {}
+
+    def mine(self) -> list[int]:
+        """[rounds, bytes sent to computing parties, bytes received from dealers] of this process."""
+        config, me = self._config, self._link.name
+        if me not in config.computing:
+            return [0, 0, 0]
+        sent = sum(self._bytes("sent", p, PARTY_KINDS) for p in config.computing if p != me)
+        dealt = sum(self._bytes("received", d, (Kind.DEAL,)) for d in config.dealers)
+        return [self._devices.rounds, sent, dealt]
+
+    def _bytes(self, direction: str, peer: str, kinds: Iterable[Kind]) -> int:
+        counts = [self._link.statistics.total(direction, peer=peer, kind=int(kind)) for kind in kinds]
+        return sum(c.payload + c.header for c in counts)
+
+    def totals(self) -> Statistics:
+        """Over all parties, as far as this process has heard."""
+        rows = [self.mine(), *(row for row in self.others.values() if len(row) == 3)]
+        return Statistics(max(r[0] for r in rows), sum(r[1] for r in rows), sum(r[2] for r in rows))
+
+    def report(self) -> Report:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return Report(*self.mine(), peak, self._devices.started, self._devices.ended)
+
+    def exchange(self, step: int, peers: Iterable[str], programs: Iterable[str]) -> dict[str, Report]:
+        """Send this process's report to those with a program; who has one gets everybody's."""
+        programs = tuple(programs)
+        mine = self.report()
+        peers = tuple(peers)
+        for peer in peers:
+            if peer in programs:
+                self._link.send(peer, Address(Kind.RESULT, step, 0, 1), pack(list(asdict(mine).values())))
+        if self._link.name not in programs:
+            return {}
+        reports = {self._link.name: mine}
+        for peer in peers:
+            (data,) = self._link.recv(peer, Address(Kind.RESULT, step, 0, 1), limit=REPORT_LIMIT)
+            reports[peer] = _report(unpack(data, f"report from {peer}"), peer)
+        return reports
+
+
+def _report(row: Any, peer: str) -> Report:
+    fields = asdict(Report())
+    good = isinstance(row, list) and len(row) == len(fields)
+    if not good or not all(type(v) in (int, float) and 0 <= v < 1 << 62 for v in row):
+        raise ProtocolError(f"{peer} sent a malformed report")
+    return replace(Report(), **dict(zip(fields, row, strict=True)))
+
+
+def total(reports: Mapping[str, Report]) -> Statistics:
+    """The sum over processes."""
+    rows = list(reports.values())
+    return Statistics(
+        max((r.rounds for r in rows), default=0), sum(r.party_bytes for r in rows), sum(r.dealer_bytes for r in rows)
+    )

@@ -1,0 +1,148 @@
+"""Executes commands in one process: as a computing party, as the dealer, or outside the computation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpcrt import protocols
+from mpcrt.errors import ProtocolError
+from mpcrt.plan.schedule import Schedule
+from mpcrt.plan.types import Type
+from mpcrt.runtime.commands import Publish, Reveal, Run, Share
+from mpcrt.runtime.hello import Roster
+from mpcrt.transport.link import Address, Kind, Link
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+
+
+class Devices:
+    """The devices of a cluster file as this process takes part in them, and the wires it holds there.
+
+    `started` and `ended` bound the last run of a plan here, on this machine's monotonic clock.
+    """
+
+    def __init__(self, config: ClusterConfig, link: Link, roster: Roster) -> None:
+        self._config, self._link, self._me = config, link, link.name
+        keys = protocols.Keys(link.name, roster.nonce, roster.seeds)
+        self._readers: dict[str, Any] = {}
+        self._wires: dict[tuple[str, int], Any] = {}
+        self.started = self.ended = 0.0
+        for name, device in config.devices.items():
+            parties = tuple(device.parties)
+            if self._me in parties:
+                self._readers[name] = protocols.Online(link, self._me, parties, device.dealer, keys)
+            elif self._me == device.dealer:
+                self._readers[name] = protocols.Dealer(link, self._me, parties, keys)
+
+    def takes_part(self, device: str) -> bool:
+        """Whether this process computes or deals there."""
+        return device in self._readers
+
+    def _members(self, device: str) -> tuple[str, ...]:
+        d = self._config.devices[device]
+        return (*d.parties, d.dealer)
+
+    def share(self, command: Share, words: np.ndarray | None) -> None:
+        """`words`: the value, at its provider."""
+        device = self._config.devices[command.device]
+        reader = self._readers.get(command.device)
+        if reader is None:
+            if command.provider == self._me:
+                assert words is not None
+                protocols.provide(self._link, command.step, command.type, tuple(device.parties), device.dealer, words)
+            return
+        if self._me == device.dealer:
+            made = reader.share(command.step, command.type, command.provider)
+        else:
+            made = reader.share(command.step, command.type, command.provider, words)
+        self._wires[command.device, command.wire] = made
+
+    def publish(self, command: Publish, words: np.ndarray | None) -> None:
+        """The provider sends the encoded value to all members; all hold it as a public value."""
+        address = Address(Kind.PUBLISH, command.step)
+        if command.provider == self._me:
+            assert words is not None
+            for member in self._members(command.device):
+                if member != self._me:
+                    self._link.send(member, address, np.ascontiguousarray(words).reshape(-1))
+        elif self.takes_part(command.device):
+            words = receive_public(self._link, command.provider, address, command.type)
+        if self.takes_part(command.device):
+            self._wires[command.device, command.wire] = words
+
+    def run(self, command: Run, schedule: Schedule) -> None:
+        """Runs the plan; ends when this process's part is done."""
+        reader = self._readers.get(command.device)
+        if reader is None:
+            return
+        wires = [self.wire(command.device, number) for number in command.inputs]
+        self.started = time.monotonic()
+        made = reader.run(command.step, schedule, wires)
+        self.ended = time.monotonic()
+        for number, value in zip(command.outputs, made, strict=True):
+            self._wires[command.device, number] = value
+
+    def reveal(self, command: Reveal) -> np.ndarray | None:
+        """The words, at a receiver."""
+        device = self._config.devices[command.device]
+        reader = self._readers.get(command.device)
+        parties = tuple(device.parties)
+        if command.form == "public":
+            return self._reveal_public(command, parties)
+        if reader is None:
+            if self._me not in command.receivers:
+                return None
+            return protocols.receive(self._link, command.step, command.type, parties)
+        if self._me == device.dealer:
+            return None
+        return reader.reveal(command.step, self.wire(command.device, command.wire), command.type, command.receivers)
+
+    def _reveal_public(self, command: Reveal, parties: tuple[str, ...]) -> np.ndarray | None:
+        """Computing parties have a public value; the first tells receivers outside."""
+        address = Address(Kind.PUBLISH, command.step)
+        if self._me in parties:
+            words = np.asarray(self.wire(command.device, command.wire))
+            if self._me == parties[0]:
+                for receiver in command.receivers:
+                    if receiver not in parties:
+                        self._link.send(receiver, address, np.ascontiguousarray(words).reshape(-1))
+            return words if self._me in command.receivers else None
+        if self._me in command.receivers:
+            return receive_public(self._link, parties[0], address, command.type)
+        return None
+
+    def wire(self, device: str, number: int) -> Any:
+        """A wire that this process holds. Raises ProtocolError for a number that was never made or is released."""
+        try:
+            return self._wires[device, number]
+        except KeyError:
+            raise ProtocolError(f"no wire {number} on {device}") from None
+
+    def release(self, wires: Iterable[tuple[str, int]]) -> None:
+        """Forget wires; unknown ones are nothing."""
+        for key in wires:
+            self._wires.pop(key, None)
+
+    @property
+    def rounds(self) -> int:
+        """Levels with openings so far, over all devices."""
+        return sum(r.statistics.rounds for r in self._readers.values() if isinstance(r, protocols.Online))
+
+    @property
+    def held(self) -> int:
+        """How many wires this process holds."""
+        return len(self._wires)
+
+
+def receive_public(link: Link, peer: str, address: Address, type_: Type) -> np.ndarray:
+    """The words of a public value from `peer`, checked against their type."""
+    wanted = np.dtype(np.uint8 if type_.kind == "bit" else np.uint64)
+    (words,) = link.recv(peer, address, limit=type_.size * wanted.itemsize)
+    if words.dtype != wanted or words.size != type_.size:
+        raise ProtocolError(f"{peer} sent {words.size} values of {words.dtype} for {type_}")
+    return words.reshape(type_.shape)

@@ -1,0 +1,111 @@
+"""A process without a program, the dealer or a LocalCluster's worker: executes what all others ask alike."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from mpcrt.errors import ProtocolError
+from mpcrt.plan import Limits, Plan
+from mpcrt.plan.schedule import Schedule, schedule
+from mpcrt.runtime.agreement import Follower
+from mpcrt.runtime.commands import Command, End, Publish, Report, Reveal, Run, Share
+from mpcrt.runtime.counters import Counters
+from mpcrt.runtime.executor import Devices
+from mpcrt.runtime.hello import Roster
+from mpcrt.transport.link import Address, Kind, Link
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+
+log = logging.getLogger("mpcrt.run")
+
+
+class Service:
+    """One run of a process without a program. `number` and `text` say where it is, for errors."""
+
+    def __init__(self, config: ClusterConfig, link: Link, roster: Roster, limits: Limits = Limits()) -> None:
+        self._config, self._link, self._roster, self._limits = config, link, roster, limits
+        self._devices = Devices(config, link, roster)
+        self._counters = Counters(link, self._devices, config)
+        self._follower = Follower(link, roster.programs)
+        self._plans: dict[str, Plan] = {}
+        self._schedules: dict[tuple[str, int], Schedule] = {}
+        self._dropped: dict[tuple[str, int], set[str]] = {}
+        self.number, self.text = 0, ""
+
+    def serve(self) -> None:
+        """Until all parties say that nothing follows."""
+        while True:
+            self.number += 1
+            self.number, self.text, asked = self._follower.next()
+            self._take_plans()
+            self._take_dropped()
+            for command in asked:
+                if isinstance(command, End):
+                    self._end()
+                    return
+                self._execute(command)
+
+    def _end(self) -> None:
+        for peer in self._link.peers:
+            self._link.send(peer, Address(Kind.STEP, self.number), b"end")
+        for peer in self._link.peers:
+            if peer not in self._roster.programs:
+                self._link.recv(peer, Address(Kind.STEP, self.number), limit=1024)
+
+    def _take_plans(self) -> None:
+        for data in self._follower.plans:
+            plan = Plan.from_bytes(data, self._limits)
+            self._plans[plan.fingerprint] = plan
+        self._follower.plans.clear()
+
+    def _take_dropped(self) -> None:
+        """A wire goes once every party with the program has dropped it."""
+        everyone = set(self._roster.programs)
+        for peer, device, wire in self._follower.released:
+            parties = self._dropped.setdefault((device, wire), set())
+            parties.add(peer)
+            if parties == everyone:
+                del self._dropped[device, wire]
+                self._devices.release([(device, wire)])
+        self._follower.released.clear()
+
+    def _execute(self, command: Command) -> None:
+        if isinstance(command, Report):
+            self._counters.exchange(command.step, self._link.peers, self._roster.programs)
+            return
+        assert not isinstance(command, End)
+        if command.device not in self._config.devices:
+            raise ProtocolError(f"call {self.number} names a device {command.device!r}")
+        if not self._devices.takes_part(command.device):
+            return
+        match command:
+            case Share() | Publish():
+                if command.provider not in self._config.parties or command.provider == self._link.name:
+                    raise ProtocolError(f"call {self.number} wants an input of {command.provider!r}")
+                if command.type.size > self._limits.value:
+                    raise ProtocolError(f"call {self.number} shares {command.type.size} values; too many")
+                execute = self._devices.share if isinstance(command, Share) else self._devices.publish
+                execute(command, None)  # type: ignore[arg-type]
+            case Run():
+                self._devices.run(command, self._schedule(command))
+                log.debug("call %d: ran plan %s", self.number, command.fingerprint[:8])
+            case Reveal():
+                if any(r not in self._config.parties for r in command.receivers):
+                    raise ProtocolError(f"call {self.number} names unknown receivers")
+                self._devices.reveal(command)
+
+    def _schedule(self, command: Run) -> Schedule:
+        parties = len(self._config.devices[command.device].parties)
+        key = (command.fingerprint, parties)
+        if key not in self._schedules:
+            if command.fingerprint not in self._plans:
+                raise ProtocolError(f"call {self.number} runs plan {command.fingerprint[:8]}, which nobody sent")
+            plan = self._plans[command.fingerprint]
+            log.info("call %d: a plan of %d ops (%s), agreed by all", self.number, len(plan.nodes), plan.fingerprint[:8])
+            self._schedules[key] = schedule(plan, parties)
+        made = self._schedules[key]
+        if len(command.inputs) != len(made.inputs) or len(command.outputs) != len(made.outputs):
+            raise ProtocolError(f"call {self.number} runs a plan with the wrong number of wires")
+        return made

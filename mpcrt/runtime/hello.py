@@ -1,0 +1,90 @@
+"""The first messages: who is there, that all mean the same cluster, and the randomness that all keys come from."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpcrt.errors import DisagreementError, ProtocolError, UsageError
+from mpcrt.ring.prg import random_bytes
+from mpcrt.runtime.commands import pack, unpack
+from mpcrt.transport.link import NONCE_BYTES, Address, Kind, Link
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+
+PROTOCOL = 1
+SEED_BYTES = 32
+HELLO_LIMIT = 1 << 20
+
+
+@dataclass(frozen=True)
+class Roster:
+    """Who takes part in this run. `programs` have the program; `seeds` maps each peer to the pair's shared secret."""
+
+    me: str
+    names: tuple[str, ...]
+    programs: tuple[str, ...]
+    nonce: bytes
+    seeds: Mapping[str, bytes] = field(repr=False)
+    pids: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def leader(self) -> str:
+        """The party that sends what only one needs to send: the first that has the program."""
+        return self.programs[0]
+
+
+def greet(link: Link, config: ClusterConfig, *, has_program: bool, version: str) -> Roster:
+    """Exchange hellos with every peer and agree on the run nonce and pairwise seeds.
+
+    Each process sends every other one its versions, the meaning of its cluster file, its part of the nonce and one
+    half of the pair's seed. Raises DisagreementError naming the peer and what differs.
+    """
+    me = link.name
+    part = random_bytes(SEED_BYTES)
+    halves = {peer: random_bytes(SEED_BYTES) for peer in link.peers}
+    canonical = config.canonical()
+    parts, programs, seeds = {me: part}, {me: has_program}, {}
+    for peer in link.peers:
+        link.send(peer, Address(Kind.HELLO), pack([PROTOCOL, version, canonical, has_program, part, halves[peer]]))
+    for peer in link.peers:
+        (data,) = link.recv(peer, Address(Kind.HELLO), limit=HELLO_LIMIT)
+        programs[peer], parts[peer], half = _check(peer, data, config, version)
+        first, second = sorted((me, peer))
+        ordered = (halves[peer], half) if first == me else (half, halves[peer])
+        seeds[peer] = hmac.digest(b"".join(ordered), f"{first}\0{second}".encode(), "sha256")
+    names = config.names
+    having = tuple(n for n in names if programs[n])
+    if not having:
+        raise UsageError("no party of the cluster file was started with a program; give one to `mpcrt run`")
+    nonce = hashlib.sha256(pack([[n, parts[n]] for n in sorted(names)])).digest()
+    link.bind_nonce(nonce[:NONCE_BYTES])
+    return Roster(me, names, having, nonce, seeds)
+
+
+def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> tuple[bool, bytes, bytes]:
+    fields = unpack(data, f"hello from {peer}")
+    if not isinstance(fields, list) or not fields or type(fields[0]) is not int:
+        raise ProtocolError(f"{peer} sent a malformed hello")
+    if fields[0] != PROTOCOL:
+        raise DisagreementError(f"{peer} speaks protocol version {fields[0]}, this process {PROTOCOL}; install one mpcrt release")
+    try:
+        _, theirs, canonical, has_program, part, half = fields
+        good = isinstance(theirs, str) and isinstance(canonical, dict) and type(has_program) is bool
+        good = good and all(isinstance(b, bytes) and len(b) == SEED_BYTES for b in (part, half))
+    except ValueError:
+        good = False
+    if not good:
+        raise ProtocolError(f"{peer} sent a malformed hello")
+    if theirs.split(".")[:2] != version.split(".")[:2]:
+        raise DisagreementError(f"{peer} runs mpcrt {theirs[:40]}, this process {version}; install one release")
+    difference = config.difference(canonical)
+    if difference is not None:
+        raise DisagreementError(f"{peer} has another cluster file; first difference: {difference[:500]}")
+    return has_program, part, half

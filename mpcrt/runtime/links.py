@@ -1,0 +1,33 @@
+"""The link of one process of a cluster file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mpcrt.transport.link import Link
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+
+
+def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -> Link:
+    """The link of `party` to everybody else, not yet open. Raises ConfigError for certificates that cannot be used."""
+    from mpcrt.transport.tls import TlsContext
+    from mpcrt.transport.zeromq import ZmqLink
+
+    files = config.tls_files(party)
+    context = None
+    if files is not None:
+        password = files.password
+        ask = (lambda: password) if password is not None else None
+        context = TlsContext(str(files.ca), str(files.certificate), str(files.key), ask)
+    me = config.parties[party]
+    return ZmqLink(
+        party,
+        {name: str(p.address) if p.address is not None else None for name, p in config.parties.items()},
+        listen=str(me.bind) if me.bind is not None else None,
+        listen_fd=listen_fd,
+        connect=config.timeouts.connect,
+        idle=config.timeouts.idle,
+        tls=context,
+    )

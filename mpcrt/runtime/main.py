@@ -1,0 +1,212 @@
+"""One party's process: with a program, the engine and `main`; without one, the dealer or a worker."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
+from mpcrt.runtime import current, programs
+from mpcrt.runtime.engine import Engine
+from mpcrt.runtime.follower import Service
+from mpcrt.runtime.hello import Roster, greet
+from mpcrt.runtime.links import make_link
+from mpcrt.runtime.session import Session, exit_code
+from mpcrt.transport.link import Failure, Link
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+    from mpcrt.cluster.options import RunOptions
+
+log = logging.getLogger("mpcrt.run")
+
+GRACE = 2.0
+"""Seconds that user code has to come back after the run has failed; then the process ends under it."""
+
+
+def run_party(
+    config: ClusterConfig,
+    party: str,
+    program: Path | None,
+    arguments: Sequence[str] = (),
+    *,
+    listen_fd: int | None = None,
+    options: RunOptions | None = None,
+) -> int:
+    """One party's run, to its end; 0 when done. Raises what ended it: an MpcrtError, or KeyboardInterrupt.
+
+    When user code does not come back after a failure, prints the error line and ends the process.
+    """
+    use_threads(options.local_processes if options else 1)
+    link = make_link(config, party, listen_fd)
+    last_word = LastWord(party, options is not None and options.log_json)
+    with profiled(options.profile if options else None):
+        if program is None:
+            return serve(config, link)
+        return run_program(config, link, program, arguments, last_word)
+
+
+def use_threads(local_processes: int) -> None:
+    """Share this machine's cores among its processes of the run."""
+    with contextlib.suppress(ImportError):
+        from mpcrt.ring import compiled
+
+        compiled.threads = max(1, len(os.sched_getaffinity(0)) // max(local_processes, 1))
+
+
+class LastWord:
+    """Ends the process when user code would keep it after the run has failed."""
+
+    def __init__(self, party: str, as_json: bool) -> None:
+        self._party, self._json = party, as_json
+        self._timer: threading.Timer | None = None
+
+    def start(self, failure: BaseException) -> None:
+        """Wait GRACE seconds for an orderly end, then end the process."""
+        if self._timer is None:
+            self._timer = threading.Timer(GRACE, self._end, (failure,))
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _end(self, failure: BaseException) -> None:
+        code = exit_code(failure)
+        message = " ".join(str(public_failure(failure)).split())
+        line = f"mpcrt: {self._party}: {message}"
+        if self._json:
+            line = json.dumps({"level": "error", "party": self._party, "message": message, "exit_code": code})
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            print(line, file=sys.stderr, flush=True)
+        os._exit(code)
+
+
+def connect(config: ClusterConfig, link: Link, has_program: bool) -> Roster:
+    """Bring up the link and greet everybody."""
+    from mpcrt.cluster.version import package_version
+
+    log.info("waiting for %s", ", ".join(link.peers))
+    link.open()
+    roster = greet(link, config, has_program=has_program, version=package_version())
+    log.info("connected: %s", ", ".join(link.peers))
+    return roster
+
+
+# -- without a program
+
+
+def serve(config: ClusterConfig, link: Link) -> int:
+    """The dealer, or a worker."""
+    service: Service | None = None
+    try:
+        roster = connect(config, link, has_program=False)
+        service = Service(config, link, roster)
+        service.serve()
+        log.info("the run is over")
+        return 0
+    except BaseException as error:
+        number, text = (service.number, service.text) if service else (0, "")
+        failure = as_failure(error, f"call {number}")
+        if not isinstance(failure, PeerFailed):
+            culprit = failure.peer if isinstance(failure, PeerLost) and failure.peer else link.name
+            link.abort(Failure(culprit, text.split("(")[0], number, exit_code(failure)))
+        raise public_failure(failure) from error
+    finally:
+        close(link)
+
+
+# -- with a program
+
+
+def run_program(
+    config: ClusterConfig, link: Link, program: Path, arguments: Sequence[str], last_word: LastWord
+) -> int:
+    """`main()` of the program in this thread, its calls in the engine's."""
+    session = Session(config, link.name)
+    session.on_failure = last_word.start
+
+    def start() -> tuple[Link, Roster]:
+        return link, connect(config, link, has_program=True)
+
+    def lost(error: MpcrtError) -> None:
+        session.fail(error)
+
+    link.on_failure = lost
+    engine = Engine(session, start)
+    engine.link = link
+    engine.thread.start()
+    token = current.session.set(session)
+    try:
+        sys.argv = [str(program), *arguments]
+        run_main(program, arguments)
+        session.finish()
+        return 0
+    except BaseException as error:
+        failure = as_failure(error, "main()") if session.failure is None else session.failure
+        if session.fail(failure, "main", session.number):
+            engine.tell(failure, "main", session.number)
+        raise public_failure(failure) from error
+    finally:
+        current.session.reset(token)
+        close(link)
+
+
+def run_main(program: Path, arguments: Sequence[str]) -> None:
+    """Import the program and run its main; sys.exit() in it is an end like any other."""
+    try:
+        main = programs.main_of(programs.load(program), program)
+        programs.call_main(main, arguments)
+    except SystemExit as end:
+        if end.code in (None, 0):
+            return
+        if end.code == UsageError.exit_code:
+            raise UsageError(f"{program.name} refused its arguments (those after `--`)") from None
+        raise UserFunctionError(f"{program.name} ended with sys.exit({end.code!r})"[:200]) from None
+
+
+def as_failure(error: BaseException, where: str) -> BaseException:
+    """What ended the run: mpcrt's own errors and interrupts as they are, anything else as the user's."""
+    if isinstance(error, MpcrtError | KeyboardInterrupt):
+        return error
+    log.error("%s failed:\n%s", where, "".join(traceback.format_exception(error)))
+    kind = UserFunctionError if where == "main()" else MpcrtError
+    return kind(f"{where} failed: {type(error).__name__}; the traceback is in this log")
+
+
+def public_failure(failure: BaseException) -> BaseException:
+    """As this process ends with it: a disagreement that a peer found first is a disagreement here."""
+    if isinstance(failure, PeerFailed) and failure.code == DisagreementError.exit_code:
+        where = f"at call {failure.number}" + (f" ({failure.function})" if failure.function else "")
+        return DisagreementError(f"the parties disagree {where}, as {failure.party} found; its log says how")
+    return failure
+
+
+def close(link: Link) -> None:
+    with contextlib.suppress(MpcrtError):
+        link.close()
+
+
+@contextlib.contextmanager
+def profiled(path: Path | None) -> Iterator[None]:
+    """Write a cProfile of this thread and the engine's to `path`."""
+    if path is None:
+        yield
+        return
+    import cProfile
+
+    profile = cProfile.Profile()
+    threading.setprofile(lambda *_: None)
+    profile.enable()
+    try:
+        yield
+    finally:
+        profile.disable()
+        threading.setprofile(None)
+        profile.dump_stats(path)

@@ -1,0 +1,151 @@
+"""Placements are names: `party("alice")`, `spu("spu")`, `public`. Making one, or decorating with one, starts nothing."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from mpcrt.errors import UsageError
+from mpcrt.runtime import current
+
+if TYPE_CHECKING:
+    from mpcrt.runtime.values import Handle
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A party by its name in the cluster file. Calling it with a function places the function there."""
+
+    name: str
+
+    def __call__(self, function: Callable[..., Any]) -> PartyFunction:
+        return PartyFunction(self, function)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Spu:
+    """A device by its name in the cluster file. Calling it with a function makes it a secure one."""
+
+    name: str
+
+    def __call__(
+        self, function: Callable[..., Any] | None = None, *, static_argnums: int | Sequence[int] = ()
+    ) -> Any:
+        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        if function is None:
+            return lambda made: SecureFunction(self, made, numbers)
+        return SecureFunction(self, function, numbers)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Public:
+    """Known to every party. As a target, `handle.to(mpcrt.public)`; as a marker, `mpcrt.public(array)`, which says that
+    a large constant of a secure function may be published."""
+
+    name = "public"
+
+    def __call__(self, value: Any) -> Any:
+        from mpcrt.tracing.types import Public as Marked
+
+        return Marked(value)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __repr__(self) -> str:
+        return "mpcrt.public"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Several parties that hold the same value, as `.to(alice, bob)` makes it."""
+
+    names: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return " and ".join(self.names)
+
+
+public = Public()
+Placement = Party | Spu | Public | Group
+
+
+def party(name: str) -> Party:
+    """The party `name`. Raises UsageError unless it is a string."""
+    return Party(_name(name, "party"))
+
+
+def spu(name: str) -> Spu:
+    """The device `name`. Raises UsageError unless it is a string."""
+    return Spu(_name(name, "device"))
+
+
+def _name(name: object, what: str) -> str:
+    if not isinstance(name, str) or not name:
+        raise UsageError(f"a {what} is named by a string, not {name!r}")
+    return name
+
+
+def holders(placement: Placement, everyone: Sequence[str]) -> tuple[str, ...]:
+    """Who has a value of this placement in plaintext, of the parties that have the program."""
+    if isinstance(placement, Party):
+        return (placement.name,)
+    if isinstance(placement, Group):
+        return placement.names
+    return tuple(everyone) if isinstance(placement, Public) else ()
+
+
+def function_name(function: Any) -> str:
+    """The qualified name of a function, of what a partial or a wrapper stands for, or of a callable's class."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__qualname__
+
+
+class PartyFunction:
+    """A function that runs in plaintext in one party's process; everywhere else a call gives a handle at once."""
+
+    def __init__(self, placement: Party, function: Callable[..., Any]) -> None:
+        _callable(function)
+        self.placement, self.function = placement, function
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Handle:
+        session = current.require(f"{function_name(self.function)}() on {self.placement}")
+        return session.party_call(self.placement, self.function, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{function_name(self.function)} on {self.placement}>"
+
+
+class SecureFunction:
+    """A JAX function that runs on shares. Called while a secure function is traced, it is part of that function."""
+
+    def __init__(self, placement: Spu, function: Callable[..., Any], static_argnums: tuple[int, ...]) -> None:
+        _callable(function)
+        self.placement, self.function, self.static_argnums = placement, function, static_argnums
+        functools.update_wrapper(self, function, updated=())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        running = current.session.get()
+        if running is not None and running.tracing(self.placement):
+            return self.function(*args, **kwargs)
+        session = current.require(f"{function_name(self.function)}() on {self.placement}")
+        return session.secure_call(self.placement, self.function, self.static_argnums, args, kwargs)
+
+    def __repr__(self) -> str:
+        return f"<{function_name(self.function)} on {self.placement}>"
+
+
+def _callable(function: object) -> None:
+    if not callable(function):
+        raise UsageError(f"a placement takes a function, not {type(function).__name__}")
+    if isinstance(function, PartyFunction | SecureFunction):
+        raise UsageError(f"{function!r} has a placement already")

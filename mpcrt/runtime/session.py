@@ -1,0 +1,300 @@
+"""The session as `main` uses it: numbers calls, hands them to the engine, and waits. No data passes through here."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
+from mpcrt.runtime import calls, current, trees
+from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public
+from mpcrt.runtime.values import Handle, Value, parts, structure_of
+
+if TYPE_CHECKING:
+    from mpcrt.cluster.config import ClusterConfig
+
+OUTSTANDING = 16
+TICK = 0.2
+FINISH_SECONDS = 5.0
+
+
+class Session:
+    """One process's part in one run, for the thread that runs `main`.
+
+    `failure` is set once, by whoever learns of it first, and from then on every call raises it.
+    """
+
+    def __init__(self, config: ClusterConfig, me: str) -> None:
+        self.config, self.me = config, me
+        self.thread = threading.get_ident()
+        self.busy_thread = 0
+        self.failure: BaseException | None = None
+        self.failed_at: tuple[str, int] = ("", 0)
+        self.queue: queue.SimpleQueue[calls.Call | None] = queue.SimpleQueue()
+        self.changed = threading.Condition()
+        self.dropped: deque[tuple[str, int]] = deque()
+        self.counters: Callable[[], Any] = lambda: None
+        self.on_failure: Callable[[BaseException], None] = lambda _: None
+        self._traced: str | None = None
+        self._number = 0
+        self._outstanding = 0
+        self._finished = False
+        self._closed = False
+
+    # -- placement calls
+
+    def party_call(self, placement: Party, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Handle:
+        """`function` on its party; a handle of the result at once."""
+        self.require_party(placement.name)
+        name = function_name(function)
+        shown = self._arguments(args, kwargs)
+        for handle in handles_in((args, kwargs)):
+            self._require_here(handle, placement, name)
+        call = calls.PartyCall(f"{name}({shown}) on {placement}", name, placement, function, args, dict(kwargs))
+        return self._submit(call, placement, f"result of {name}()")
+
+    def secure_call(
+        self, placement: Spu, function: Callable, static: tuple[int, ...], args: tuple, kwargs: Mapping[str, Any]
+    ) -> Handle:
+        """`function` on shares on its device; a handle of the result at once."""
+        self.require_device(placement.name)
+        name = function_name(function)
+        shown = self._arguments(args, kwargs)
+        for handle in handles_in((args, kwargs)):
+            at = handle.placement
+            if isinstance(at, Spu) and at != placement:
+                raise UsageError(f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values")
+        call = calls.SecureCall(f"{name}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs))
+        return self._submit(call, placement, f"result of {name}()")
+
+    def move(self, handle: Handle, targets: Sequence[Placement | str]) -> Handle:
+        """The handle's value at another placement."""
+        target = self._target(targets)
+        source = handle.placement
+        self._own(handle)
+        if target == source:
+            return handle
+        if isinstance(source, Spu) and isinstance(target, Spu):
+            raise UsageError(f"{handle!r} is on {source}; devices do not exchange values")
+        call = calls.Move(f"{self._shown(handle)}.to({target})", "to", target, handle)
+        return self._submit(call, target, parts(handle)[0].origin)
+
+    def report(self) -> Value:
+        """Asks every process for its counters; the value's one leaf is a dict of them by name."""
+        return parts(self._submit(calls.ReportCall("report of counters", "report"), public, "report"))[0]
+
+    def inject(self, tree: Any, origin: str = "argument") -> Handle:
+        """A value that this process, and by number alone every other, has: its leaves become secrets without an owner."""
+        call = calls.Inject("argument of a secure function", "argument", Party(self.me), tree)
+        return self._submit(call, Party(self.me), origin)
+
+    def _submit(self, call: calls.Call, placement: Placement, origin: str) -> Handle:
+        self._enter()
+        self._number += 1
+        call.number = self._number
+        call.result = Value(call.number, placement, origin)
+        self._enqueue(call)
+        return Handle(self, call.result)
+
+    def _enqueue(self, call: calls.Call) -> None:
+        with self.changed:
+            while self._outstanding >= OUTSTANDING and self.failure is None:
+                self.changed.wait(TICK)
+            self._outstanding += 1
+        self.check()
+        self.queue.put(call)
+
+    # -- waiting
+
+    def wait_known(self, value: Value) -> None:
+        """Wait until structure and types of a value are known here."""
+        if not value.known:
+            self._enter()
+            self._enqueue(calls.Resolve("metadata", "metadata", value))
+            self._wait(lambda: value.known)
+
+    def wait_leaves(self, value: Value) -> None:
+        """Wait until a value that this process will hold in plaintext is here."""
+        self._enter()
+        self._wait(lambda: value.leaves is not None)
+
+    def public_value(self, handle: Handle) -> Any:
+        """The data of a public value."""
+        value, _ = parts(handle)
+        if value.leaves is None:
+            self.wait_leaves(value)
+        return self.subtree(handle)
+
+    def subtree(self, handle: Handle) -> Any:
+        """The plaintext tree of a handle whose value is held here."""
+        value, path = parts(handle)
+        if not path:
+            return value.tree()
+        assert value.leaves is not None
+        return trees.unflatten(structure_of(handle), value.leaves)
+
+    def finish(self) -> None:
+        """Tell all that nothing follows, and wait until everybody has said so."""
+        if self._finished:
+            return
+        self._submit(calls.EndCall("the end of main()", "end"), public, "end")
+        self._wait(lambda: self._finished)
+
+    def _wait(self, done: Callable[[], bool]) -> None:
+        with self.changed:
+            while not done():
+                if self.failure is not None:
+                    break
+                self.changed.wait(TICK)
+        self.check()
+
+    # -- called by the engine
+
+    def done(self, call: calls.Call) -> None:
+        """A call has run."""
+        with self.changed:
+            self._outstanding -= 1
+            self._finished = self._finished or isinstance(call, calls.EndCall)
+            self.changed.notify_all()
+
+    def fail(self, failure: BaseException, function: str = "", number: int = 0) -> bool:
+        """Poison the session. The first failure stays; whether this was it."""
+        with self.changed:
+            first = self.failure is None and not self._finished
+            if first:
+                self.failure, self.failed_at = failure, (function, number)
+            self.changed.notify_all()
+        if first:
+            self.on_failure(failure)
+        return first
+
+    def drop(self, device: str, wire: int) -> None:
+        """A wire that nothing refers to any more; may be called from any thread."""
+        self.dropped.append((device, wire))
+
+    def tracing(self, placement: Spu) -> bool:
+        """Whether this thread is tracing a secure function of that device."""
+        if self._traced is None or self.busy_thread != threading.get_ident():
+            return False
+        if self._traced != placement.name:
+            raise UsageError(f"a secure function on {self._traced} calls one on {placement}; a plan runs on one device")
+        return True
+
+    def set_tracing(self, device: str | None) -> None:
+        self._traced = device
+
+    # -- checks
+
+    def check(self) -> None:
+        """Raise the failure of the run, if there is one."""
+        if self.failure is not None:
+            raise self.failure
+
+    @property
+    def finished(self) -> bool:
+        return self._finished
+
+    @property
+    def number(self) -> int:
+        """The number of the last call."""
+        return self._number
+
+    def require_party(self, name: str) -> None:
+        if name not in self.config.parties:
+            raise UsageError(f"no party {name!r} in {self.config.file}; the parties are {', '.join(self.config.parties)}")
+        if name in self.config.dealers:
+            raise UsageError(f"{name} is a dealer in {self.config.file}: it has no program, so nothing can run or be sent there")
+
+    def require_device(self, name: str) -> None:
+        if name not in self.config.devices:
+            raise UsageError(f"no device {name!r} in {self.config.file}; the devices are {', '.join(self.config.devices)}")
+
+    def _enter(self) -> None:
+        current_thread = threading.get_ident()
+        if current_thread == self.busy_thread:
+            raise UsageError("called inside a placement function; party functions work on plain values")
+        if current_thread != self.thread:
+            raise UsageError("called from another thread; only the thread that runs main() makes placement calls")
+        self.check()
+        if self._finished:
+            raise UsageError("the run has ended")
+
+    def _own(self, handle: Handle) -> None:
+        if handle._session is not self:
+            raise UsageError(f"{handle!r} belongs to another session")
+
+    def _require_here(self, handle: Handle, placement: Party, name: str) -> None:
+        at = handle.placement
+        if at == placement or isinstance(at, Public) or (isinstance(at, Group) and placement.name in at.names):
+            return
+        raise UsageError(f"{name}() runs on {placement}, but {handle!r} is not there; move it first with .to({placement})")
+
+    def _target(self, targets: Sequence[Placement | str]) -> Placement:
+        if not targets:
+            raise UsageError(".to() names a party, several parties, a device or mpcrt.public")
+        if len(targets) == 1 and isinstance(targets[0], Public):
+            return public
+        if len(targets) == 1 and isinstance(targets[0], Spu):
+            self.require_device(targets[0].name)
+            return targets[0]
+        names: list[str] = []
+        for target in targets:
+            if isinstance(target, Group):
+                names += target.names
+            elif isinstance(target, Party | str):
+                names.append(target if isinstance(target, str) else target.name)
+            else:
+                raise UsageError(f".to({', '.join(map(str, targets))}): several targets are parties")
+        for name in names:
+            self.require_party(name)
+        unique = tuple(sorted(set(names), key=self.config.names.index))
+        return Party(unique[0]) if len(unique) == 1 else Group(unique)
+
+    # -- descriptions, the same at every party
+
+    def _arguments(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
+        shown = [self._shown(a) for a in args] + [f"{k}={self._shown(kwargs[k])}" for k in sorted(kwargs)]
+        return ", ".join(shown)
+
+    def _shown(self, argument: Any) -> str:
+        if isinstance(argument, Handle):
+            self._own(argument)
+            value, path = parts(argument)
+            return f"#{value.number}{''.join(f'[{key!r}]' for key in path)}"
+        if isinstance(argument, dict):
+            return "{" + ", ".join(f"{k}: {self._shown(argument[k])}" for k in sorted(argument, key=str)) + "}"
+        if isinstance(argument, list | tuple):
+            inside = ", ".join(self._shown(v) for v in argument)
+            return f"[{inside}]" if isinstance(argument, list) else f"({inside})"
+        shape, dtype = getattr(argument, "shape", None), getattr(argument, "dtype", None)
+        if shape is not None and dtype is not None:
+            return f"{dtype}[{','.join(map(str, shape))}]"
+        return "None" if argument is None else type(argument).__name__
+
+
+def handles_in(tree: Any) -> list[Handle]:
+    """The handles in dicts, lists and tuples."""
+    if isinstance(tree, Handle):
+        return [tree]
+    if isinstance(tree, dict):
+        return [h for v in tree.values() for h in handles_in(v)]
+    if isinstance(tree, list | tuple):
+        return [h for v in tree for h in handles_in(v)]
+    return []
+
+
+def exit_code(failure: BaseException) -> int:
+    """The exit code of a process that ends with `failure`; a disagreement that a peer reports is this party's too."""
+    if isinstance(failure, PeerFailed) and failure.code == DisagreementError.exit_code:
+        return failure.code
+    if isinstance(failure, KeyboardInterrupt):
+        return 130
+    return failure.exit_code if isinstance(failure, MpcrtError) else 1
+
+
+def bind(session: Session | None) -> None:
+    """Make this the session of the calling thread's context."""
+    current.session.set(session)

@@ -1,0 +1,224 @@
+"""Values and the handles that `main` sees of them: who holds what, never the data itself."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mpcrt.errors import UsageError
+from mpcrt.plan.types import Type
+from mpcrt.runtime import trees
+from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu
+
+if TYPE_CHECKING:
+    from mpcrt.runtime.session import Session
+
+
+class Wire:
+    """A value on a device, by number. When the last reference goes, `dropped` is called once with the number."""
+
+    __slots__ = ("device", "dropped", "number")
+
+    def __init__(self, device: str, number: int, dropped: Callable[[str, int], None]) -> None:
+        self.device, self.number, self.dropped = device, number, dropped
+
+    def __del__(self) -> None:
+        self.dropped(self.device, self.number)
+
+
+class Value:
+    """What call `number` gives. The engine fills it in: `structure` and `types` once they are known here, `leaves` where
+    it is held in plaintext, `wires` and their `forms` (visibility, how they are held)
+    where it is on a device. `shared` maps what was made of it on a device to its wire."""
+
+    def __init__(self, number: int, placement: Placement, origin: str) -> None:
+        self.number, self.placement, self.origin = number, placement, origin
+        self.structure: trees.Structure = None
+        self.types: tuple[trees.LeafType, ...] | None = None
+        self.leaves: list[Any] | None = None
+        self.wires: list[Wire] | None = None
+        self.rebuild: Callable[[list[Any]], Any] | None = None
+        self.forms: list[tuple[str, str]] | None = None
+        self.plan_types: list[Type] = []
+        self.shared: dict[Any, Wire] = {}
+        self.ownerless = False
+
+    @property
+    def known(self) -> bool:
+        """Whether structure and types are known here."""
+        return self.types is not None
+
+    def describe(self, structure: trees.Structure, types: tuple[trees.LeafType, ...]) -> None:
+        """Set what is known of the value without its data."""
+        self.structure, self.types = structure, types
+
+    def tree(self) -> Any:
+        """The plaintext value, where it is held."""
+        assert self.leaves is not None
+        return self.rebuild(self.leaves) if self.rebuild else trees.unflatten(self.structure, self.leaves)
+
+
+class Handle:
+    """Stands for a value that some party or device holds. It moves with `.to(...)` and is used by placement functions.
+
+    `handle["w"]` and `handle[0]` go into dicts, lists and tuples. `.shape` and `.dtype` of an array wait for the owner's
+    metadata. Everything that would need the data raises UsageError, except on a public value, which all parties know.
+    """
+
+    __slots__ = ("__weakref__", "_path", "_session", "_value")
+
+    def __init__(self, session: Session, value: Value, path: trees.Path = ()) -> None:
+        self._session, self._value, self._path = session, value, path
+
+    # -- what is known of it
+
+    @property
+    def placement(self) -> Placement:
+        """Where the value is."""
+        return self._value.placement
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape; waits for the owner's metadata."""
+        return self._leaf_type("shape").shape
+
+    @property
+    def dtype(self) -> np.dtype:
+        """The array's dtype; waits for the owner's metadata."""
+        name = self._leaf_type("dtype").dtype
+        if name == "bfloat16":
+            import ml_dtypes
+
+            return np.dtype(ml_dtypes.bfloat16)
+        return np.dtype(name)
+
+    def _leaf_type(self, what: str) -> trees.LeafType:
+        self._session.wait_known(self._value)
+        part = structure_of(self)
+        assert self._value.types is not None
+        if not isinstance(part, int):
+            text = trees.describe(part, self._value.types)
+            raise UsageError(f"{self!r} has no {what}: it is {text}, not one array; index it first")
+        return self._value.types[part]
+
+    # -- moving
+
+    def to(self, *targets: Placement | str) -> Handle:
+        """The value at another placement: `.to(bob)`, `.to(alice, bob)`, `.to(spu)`, `.to(mpcrt.public)`."""
+        return self._session.move(self, targets)
+
+    def __getitem__(self, key: Any) -> Handle:
+        if not isinstance(key, str | int) or isinstance(key, bool):
+            raise UsageError(f"{self!r}[{key!r}]: a handle is indexed by dict keys and positions; slice arrays in a function")
+        made = Handle(self._session, self._value, (*self._path, key))
+        if self._value.known:
+            structure_of(made)
+        return made
+
+    # -- what main cannot see
+
+    def _data(self, what: str) -> Any:
+        if isinstance(self._value.placement, Public):
+            return self._session.public_value(self)
+        raise UsageError(
+            f"{what} of {self!r}: main() sees handles, never data; use it in a function of its placement, "
+            f"or reveal it first with .to(party) or .to(mpcrt.public)"
+        )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = np.asarray(self._data("np.asarray"))
+        return array.astype(dtype) if dtype is not None else array
+
+    def __jax_array__(self) -> Any:
+        return np.asarray(self._data("a JAX function"))
+
+    def __bool__(self) -> bool:
+        return bool(self._data("bool()"))
+
+    def __float__(self) -> float:
+        return float(self._data("float()"))
+
+    def __int__(self) -> int:
+        return int(self._data("int()"))
+
+    def __index__(self) -> int:
+        return operator.index(self._data("an index"))
+
+    def __complex__(self) -> complex:
+        return complex(self._data("complex()"))
+
+    def __len__(self) -> int:
+        return len(self._data("len()"))
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._data("iteration"))
+
+    def __contains__(self, item: Any) -> bool:
+        return item in self._data("`in`")
+
+    def __repr__(self) -> str:
+        return f"<{self._value.origin}{''.join(f'[{key!r}]' for key in self._path)} at {self._value.placement}>"
+
+
+def _operator(name: str, symbol: str) -> Callable[..., Any]:
+    function = getattr(operator, name)
+
+    def apply(self: Handle, *others: Any) -> Any:
+        return function(self._data(f"`{symbol}`"), *others)
+
+    return apply
+
+
+def _reflected(name: str, symbol: str) -> Callable[..., Any]:
+    function = getattr(operator, name)
+
+    def apply(self: Handle, other: Any) -> Any:
+        return function(other, self._data(f"`{symbol}`"))
+
+    return apply
+
+
+for _name, _symbol in {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
+    setattr(Handle, f"__{_name}__", _operator(f"__{_name}__", _symbol))
+for _name, _symbol in {"neg": "-", "pos": "+", "abs": "abs", "invert": "~"}.items():
+    setattr(Handle, f"__{_name}__", _operator(f"__{_name}__", _symbol))
+for _name, _symbol in {
+    "add": "+", "sub": "-", "mul": "*", "matmul": "@", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**",
+    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+}.items():  # fmt: skip
+    setattr(Handle, f"__{_name}__", _operator(f"__{_name}__", _symbol))
+    setattr(Handle, f"__r{_name}__", _reflected(f"__{_name}__", _symbol))
+Handle.__hash__ = object.__hash__
+
+
+def parts(handle: Handle) -> tuple[Value, trees.Path]:
+    """A handle's value and the path into it."""
+    return handle._value, handle._path
+
+
+def structure_of(handle: Handle) -> trees.Structure:
+    """The part of its value's structure that a handle stands for; the structure must be known."""
+    value, path = parts(handle)
+    structure = value.structure
+    for i, key in enumerate(path):
+        try:
+            structure = trees.child(structure, key)
+        except (KeyError, IndexError, TypeError) as error:
+            where = Handle(handle._session, value, path[:i])
+            reason = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+            raise UsageError(f"{where!r} has no [{key!r}]: {reason}") from None
+    return structure
+
+
+def owner_of(placement: Placement) -> str | None:
+    """The party that shares a value of this placement: its owner, or the first of several."""
+    if isinstance(placement, Party):
+        return placement.name
+    return placement.names[0] if isinstance(placement, Group) else None
+
+
+def on_device(placement: Placement) -> bool:
+    return isinstance(placement, Spu)
