@@ -3,9 +3,13 @@
 import datetime
 import json
 import logging
+import re
 import sys
 import traceback
 from typing import TextIO
+
+_FRAME = re.compile(r'\s+File "[^"]*", line \d+, in \S+$')
+_EXCEPTION = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
 
 
 def configure(
@@ -35,33 +39,47 @@ class PlainFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
         level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-        line = f"{time} {self.party + ': ' if self.party else ''}{level}{one_line(record.getMessage())}"
+        message = record.getMessage()
         if record.exc_info:
-            line += "\n" + self.formatException(record.exc_info)
-        return line
+            message += "\n" + self.formatException(record.exc_info)
+        first, *rest = message.splitlines() or [""]
+        line = f"{time} {self.party + ': ' if self.party else ''}{level}{one_line(first)}"
+        # indented, so that no message can pass for another log line
+        return "\n".join([line, *("    " + _printable(more) for more in rest)])
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line. Of an exception it has the type and the frames: a message may quote data."""
+    """One object a line. Of an exception, or a traceback in the message, it has the type and the places in the code:
+    what an exception says may quote data."""
 
     def __init__(self, party: str) -> None:
         super().__init__()
         self.party = party
 
     def format(self, record: logging.LogRecord) -> str:
+        first, *rest = record.getMessage().splitlines() or [""]
         entry: dict[str, object] = {
             "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "party": self.party,
             "logger": record.name,
-            "message": one_line(record.getMessage()),
+            "message": one_line(first),
         }
         if record.exc_info and record.exc_info[0] is not None:
-            entry["exception"] = record.exc_info[0].__name__
-            entry["frames"] = [line.rstrip() for line in traceback.format_tb(record.exc_info[2])]
+            rest = traceback.format_exception(*record.exc_info, chain=False)
+            rest = "".join(rest).splitlines()
+        places = [index for index, line in enumerate(rest) if _FRAME.match(line)]
+        if places:
+            below = (m[1] for line in rest[places[-1] + 1 :] if (m := _EXCEPTION.match(line)))
+            entry["exception"] = next(below, "")
+            entry["frames"] = [rest[index].strip() for index in places]
         return json.dumps(entry, ensure_ascii=False)
 
 
 def one_line(message: str) -> str:
     """A message on one line, without control characters that a terminal or log would act on."""
-    return "".join(c if c.isprintable() else " " for c in " ".join(message.split()))
+    return _printable(" ".join(message.split()))
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text)
