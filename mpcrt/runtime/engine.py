@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -84,10 +83,11 @@ class Engine:
         call = self._call
         name, number = (call.name, call.number) if call is not None else ("", 0)
         if not isinstance(error, MpcrtError):
-            log.error("internal error in call %d:\n%s", number, traceback.format_exc())
+            log.error("internal error in call %d", number, exc_info=error)
             error = MpcrtError(f"internal error in call {number} ({name}): {type(error).__name__}; see the traceback above")
-        if self.session.fail(error, name, number):
-            self.tell(error, name, number)
+        if self.session.failure is None:
+            self.tell(error, name, number)  # before main learns of it and closes the link
+        self.session.fail(error, name, number)
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
@@ -167,7 +167,7 @@ class Engine:
         try:
             result = call.function(*args, **kwargs)
         except Exception as error:
-            log.error("%s() failed (call %d):\n%s", call.name, call.number, own_traceback(error))
+            log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))
             if isinstance(error, MpcrtError):
                 raise
             raise UserFunctionError(
@@ -268,7 +268,7 @@ class Engine:
             self._shipped.add(compiled.fingerprint)
             self.ledger.plans[call.number] = compiled.traced.plan
             if self.roster.leader == self.session.me:
-                plans.append(compiled.traced.plan.bytes)
+                plans.append(compiled.traced.plan.encoded)
         self._announce(call, asked, plans)
 
     def _input(
@@ -522,7 +522,6 @@ def from_bytes(data: np.ndarray, leaf: trees.LeafType, peer: str) -> np.ndarray:
     return np.frombuffer(data.tobytes(), dtype).reshape(leaf.shape).copy()
 
 
-def own_traceback(error: BaseException) -> str:
-    """The user's part of a traceback: it starts below the engine's frame."""
-    frames = error.__traceback__.tb_next if error.__traceback__ else None
-    return "".join(traceback.format_exception(type(error), error, frames))
+def below(error: Exception) -> Exception:
+    """The error with the user's part of its traceback: it starts below the engine's frame."""
+    return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)

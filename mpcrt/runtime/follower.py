@@ -37,7 +37,7 @@ class Service:
     def serve(self) -> None:
         """Until all parties say that nothing follows."""
         while True:
-            self.number += 1
+            self.number, self.text = self.number + 1, ""
             self.number, self.text, asked = self._follower.next()
             self._take_plans()
             self._take_dropped()

@@ -8,7 +8,6 @@ import logging
 import os
 import sys
 import threading
-import traceback
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -150,8 +149,9 @@ def run_program(
         return 0
     except BaseException as error:
         failure = as_failure(error, "main()") if session.failure is None else session.failure
-        if session.fail(failure, "main", session.number):
+        if session.failure is None:
             engine.tell(failure, "main", session.number)
+        session.fail(failure, "main", session.number)
         raise public_failure(failure) from error
     finally:
         current.session.reset(token)
@@ -175,7 +175,7 @@ def as_failure(error: BaseException, where: str) -> BaseException:
     """What ended the run: mpcrt's own errors and interrupts as they are, anything else as the user's."""
     if isinstance(error, MpcrtError | KeyboardInterrupt):
         return error
-    log.error("%s failed:\n%s", where, "".join(traceback.format_exception(error)))
+    log.error("%s failed", where, exc_info=error)
     kind = UserFunctionError if where == "main()" else MpcrtError
     return kind(f"{where} failed: {type(error).__name__}; the traceback is in this log")
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
 from mpcrt.runtime import calls, current, trees
+from mpcrt.runtime.counters import Statistics
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public
 from mpcrt.runtime.values import Handle, Value, parts, structure_of
 
@@ -36,7 +37,7 @@ class Session:
         self.queue: queue.SimpleQueue[calls.Call | None] = queue.SimpleQueue()
         self.changed = threading.Condition()
         self.dropped: deque[tuple[str, int]] = deque()
-        self.counters: Callable[[], Any] = lambda: None
+        self.counters: Callable[[], Statistics] = Statistics
         self.on_failure: Callable[[BaseException], None] = lambda _: None
         self._traced: str | None = None
         self._number = 0
