@@ -1,8 +1,8 @@
 """Lowering: chooses the representation of every value and inserts the conversions, each at most once a value.
 
-Conversions: expose (PENDING -> wire, 1 round), mask_shares (OPENED -> MASKED, dealer 8 B), resolve (a deferred term becomes
-shares, dealer 8 B), fork_shares and join (FORKED -> usable in products; -> PENDING), lift (a bit's mask as ring shares).
-Every step starts as soon as its operands are there.
+Conversions: expose (PENDING -> wire, 1 round), mask_shares (OPENED -> MASKED, dealer 8 B), resolve (a deferred term
+becomes shares, dealer 8 B), fork_shares and join (FORKED -> usable in products; -> PENDING), lift (a bit's mask as
+ring shares). Every step starts as soon as its operands are there.
 """
 
 from collections.abc import Sequence
@@ -49,7 +49,8 @@ class Lowering:
         self.loop_rounds = 0
 
     def run(self, coerce_outputs) -> Schedule:
-        for self.node, node in enumerate(self.plan.nodes):
+        for number, node in enumerate(self.plan.nodes):
+            self.node = number
             self.values.extend(self.lower(node))
         self.node = len(self.plan.nodes)
         outputs = tuple(coerce_outputs(i, self.values[v]) for i, v in enumerate(self.plan.outputs))

@@ -9,7 +9,8 @@ PENDING  x = sum u_i + L; `deferred` says whether L may differ from 0. Not defer
 FORKED   floor(z / 2^k) of a wire z with D = z + l: P - R + q 2^(64-k) m, see protocols/ops/truncation.py.
 DEALT    shares of a dealer-known vector (a bit's mask in the ring).
 
-Bits use the same names with exclusive or for addition: PENDING bits are xor shares, a MASKED or OPENED bit is b = c ^ beta.
+Bits use the same names with exclusive or for addition: PENDING bits are xor shares, a MASKED or OPENED bit is b = c
+^ beta.
 
 Steps run by level: level k holds what starts when k rounds are over. A loop runs to its end within its level.
 Rounds = levels with openings + the rounds of loops.
@@ -60,7 +61,8 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """`number` is unique in the plan, loop bodies included: the `op` of PRG positions. `node`: the plan's node it serves."""
+    """`number` is unique in the plan, loop bodies included: the `op` of PRG positions. `node`: the plan's node it
+    serves."""
 
     number: int
     rule: str

@@ -1,4 +1,5 @@
-"""The readers of a schedule: online (a computing party), dealer, plaintext and cost; parties outside the computation."""
+"""The readers of a schedule: online (a computing party), dealer, plaintext and cost; parties outside the
+computation."""
 
 from mpcrt.protocols.cost import Cost, cost
 from mpcrt.protocols.dealer import Dealer

@@ -1,7 +1,8 @@
 """What a rule sees: its chunk, its PRG positions, openings and correlations. One context a chunk of a step.
 
 Every random word has the position (call, loop path, step, role, offset), its offset a function of the element index;
-a role names one vector of a step. `per` is the number of words for 64 elements (64: a ring element each; 1: a bit each).
+a role names one vector of a step. `per` is the number of words for 64 elements (64: a ring element each; 1: a bit
+each).
 """
 
 from collections.abc import Sequence
@@ -29,7 +30,8 @@ class Positions:
 
 
 class Request:
-    """One opening under way: `mine` is my masked share, `mask` the fresh mask share in it; the sum is written to `out`."""
+    """One opening under way: `mine` is my masked share, `mask` the fresh mask share in it; the sum is written to
+    `out`."""
 
     __slots__ = ("mask", "mine", "number", "number2", "out", "start", "total", "xor")
 

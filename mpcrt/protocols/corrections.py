@@ -1,7 +1,7 @@
 """The dealer's stream of corrections to a party: strictly in order, so items need no addresses.
 
-Items are vectors of words. Up to 64 KiB of them share a message; a larger one is a message by itself. Both ends go through
-the same steps in the same order, so the reader knows every item's size.
+Items are vectors of words. Up to 64 KiB of them share a message; a larger one is a message by itself. Both ends go
+through the same steps in the same order, so the reader knows every item's size.
 """
 
 from collections.abc import Sequence

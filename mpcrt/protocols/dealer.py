@@ -1,6 +1,7 @@
 """The dealer: executes the same schedules on masks alone, and sends each party its corrections.
 
-It receives nothing but seeds of provided inputs and control messages: no D, no opened bit, no count that depends on data.
+It receives nothing but seeds of provided inputs and control messages: no D, no opened bit, no count that depends on
+data.
 """
 
 from collections.abc import Sequence

@@ -1,23 +1,23 @@
 """The driver that the online and the dealer's reader share: runs a schedule level by level.
 
 In a level: tasks whose opening is complete are resumed in order, then the level's steps start in order, chunk by chunk;
-each runs to its next opening or its end. Openings are exchanged at the end of the level. Both readers go through the same
-sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
+each runs to its next opening or its end. Openings are exchanged at the end of the level. Both readers go through the
+same sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
 """
 
 from collections.abc import Generator
 from types import GeneratorType
+from typing import Any
 
 import numpy as np
 
 from mpcrt.errors import ProtocolError
-from mpcrt.plan.plan import Plan
 from mpcrt.plan.schedule import Schedule, Step
 from mpcrt.protocols import ops  # noqa: F401  registers the rules
 from mpcrt.protocols.context import Context, stream_of
 from mpcrt.protocols.plaintext import apply
 from mpcrt.protocols.rules import RULES, Rule
-from mpcrt.protocols.shares import Share, Wire, cut
+from mpcrt.protocols.shares import Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
 
 
@@ -26,7 +26,7 @@ class Task:
 
     __slots__ = ("ctx", "generator", "job", "request")
 
-    def __init__(self, job: "Job", ctx: Context, generator: Generator) -> None:
+    def __init__(self, job: "Job", ctx: Context, generator: Generator[Any, Any, Any]) -> None:
         self.job, self.ctx, self.generator = job, ctx, generator
         self.request = None
 
@@ -150,7 +150,7 @@ def loop(run, step: Step, operands: list, path: int, results: list) -> list:
     return [*state, *(stack(y, held, run.zeros) for y, held in zip(ys, results[carried:], strict=True))]
 
 
-def element(x, trip: int, size: int, bit: bool):
+def element(x, trip: int, size: int, bit: bool) -> Any:
     """Trip `trip`'s slice of a stacked wire or public array."""
     if isinstance(x, Wire):
         opened = None if x.opened is None else element(x.opened, trip, size, bit)
@@ -168,8 +168,6 @@ def window(words: np.ndarray, low: int, size: int) -> np.ndarray:
 def slice_of(share: Share, low: int, size: int, bit: bool) -> Share:
     if not bit:
         return share.part(low, low + size)
-    from mpcrt.protocols.shares import Mapped
-
     return Mapped(-(-size // 64), lambda words: window(words, low, size), share)
 
 
@@ -189,6 +187,3 @@ def stack(values: list, held, zeros: bool):
         if v is not None:
             out[i] = v.reshape(shape[1:])
     return out
-
-
-__all__ = ["Execution", "Plan"]

@@ -4,6 +4,7 @@ Position of a value's mask: (call, 0, 0, 0) under a key for inputs (an owner tha
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,8 +46,8 @@ def clear_padding(words: np.ndarray, n: int) -> None:
 
 def masked(value: np.ndarray | None, type: Type, mask: Drawn) -> np.ndarray:
     """D = x + l, or c = b ^ beta packed."""
-    if value is None or np.shape(value) != type.shape:
-        raise ProtocolError(f"the owner shares {type} but gave {np.shape(value)}")
+    if value is None or value.shape != type.shape:
+        raise ProtocolError(f"the owner of {type} gave {'nothing' if value is None else value.shape}")
     if type.kind == "bit":
         return kernels.pack(np.ascontiguousarray(value, np.uint8).reshape(-1)) ^ mask.words()
     out = np.array(value, np.uint64, order="C").reshape(-1)
@@ -54,7 +55,9 @@ def masked(value: np.ndarray | None, type: Type, mask: Drawn) -> np.ndarray:
     return out
 
 
-def provide(link: Link, call: int, type: Type, value, parties: Sequence[str], dealer: str, me: str):
+def provide(
+    link: Link, call: int, type: Type, value, parties: Sequence[str], dealer: str, me: str
+) -> tuple[np.ndarray, Any]:
     """Draws a seed a party; k_i and D go to party i, all seeds to the dealer. Returns D and my own seed's words."""
     seeds = {p: np.frombuffer(random_bytes(8 * SEED_WORDS), np.uint64) for p in parties}
     link.send(dealer, Address(Kind.INPUT, call), np.concatenate(list(seeds.values())))

@@ -1,6 +1,7 @@
 """The stream keys of one process: one a peer and plan, derived from the seed the two share and the run's nonce."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from mpcrt.ring.kernels import Prg
 from mpcrt.ring.prg import derive_key
@@ -12,7 +13,7 @@ class Keys:
     def __init__(self, me: str, nonce: bytes, seeds: Mapping[str, bytes]) -> None:
         self.me, self.nonce = me, bytes(nonce)
         self._seeds = dict(seeds)
-        self._made: dict[tuple[str, str], object] = {}
+        self._made: dict[tuple[str, str], Any] = {}
 
     def prg(self, peer: str, fingerprint: str):
         """The generator shared with `peer` for the plan of this fingerprint."""

@@ -1,8 +1,8 @@
 """A computing party: makes wires of inputs, runs schedules, reveals results.
 
-It holds D of every wire and its own shares; what it opens carries a fresh mask of every party's, what it reveals a sharing
-of zero. Openings: packed, one message a peer and level, up to 64 KiB; larger ones by themselves, at once: all-to-all
-between two parties, reduce-scatter and all-gather among more.
+It holds D of every wire and its own shares; what it opens carries a fresh mask of every party's, what it reveals a
+sharing of zero. Openings: packed, one message a peer and level, up to 64 KiB; larger ones by themselves, at once:
+all-to-all between two parties, reduce-scatter and all-gather among more.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.openings import PACKED, segments
 from mpcrt.protocols.ops.linear import online_pending
 from mpcrt.protocols.rules import Rule
-from mpcrt.protocols.shares import Known, Wire, Zero
+from mpcrt.protocols.shares import Wire, Zero
 from mpcrt.ring import kernels
 from mpcrt.transport.link import Address, Kind, Link
 
@@ -48,7 +48,6 @@ class OnlineRun:
         self.progress = party.statistics
         self.sent = 0  # opening messages so far; the same at every party
         self.packs: list[np.ndarray] = []
-        self.mine: np.ndarray | None = None
 
     context = OnlineContext
 
@@ -108,12 +107,12 @@ class OnlineRun:
             start = 0
             for r in small:
                 r.start, start = start, start + r.mine.size
-            self.mine = concatenated([r.mine for r in small])
+            mine = concatenated([r.mine for r in small])
             address = self.address(self.number())
-            if self.mine.size:
+            if mine.size:
                 for peer in self.peers:
-                    self.link.send(peer, address, self.mine)
-            self.packs = [self.received(peer, address, self.mine.size) for peer in self.peers if self.mine.size]
+                    self.link.send(peer, address, mine)
+            self.packs = [self.received(peer, address, mine.size) for peer in self.peers if mine.size]
         if len(self.peers) > 1:
             for r in requests:
                 if r.number >= 0:
@@ -127,8 +126,8 @@ class OnlineRun:
 
     def reduce(self, request: Request) -> None:
         """My segment of a large opening: summed here, then sent to all."""
-        mine = next((lo, hi) for party, lo, hi in segments(request.mine.size, self.parties) if party == self.me)
-        total = request.mine[mine[0] : mine[1]].copy()
+        low, high = next((lo, hi) for party, lo, hi in segments(request.mine.size, self.parties) if party == self.me)
+        total = request.mine[low:high].copy()
         for peer in self.peers:
             add(total, self.received(peer, self.address(request.number), total.size), request.xor)
         request.total = total
@@ -143,7 +142,7 @@ class OnlineRun:
         if out is None:
             out = np.empty(mine.size, np.uint64)
         if request.number >= 0:
-            others = [self.received(self.peers[0], self.address(request.number), mine.size)]
+            others = [self.received(peer, self.address(request.number), mine.size) for peer in self.peers]
         else:
             others = [p[request.start : request.start + mine.size] for p in self.packs]
         if not others:
@@ -181,8 +180,8 @@ class Online:
     def share(self, call: int, type: Type, owner: str, value: np.ndarray | None = None):
         """A wire of `value` (uint64 ring elements, or uint8 bits), given at its owner only: 1 message D to each party.
 
-        A value of `private(owner)` visibility at a computing owner is masked by the owner's share alone; any other by fresh
-        seeds, one a party, that the owner draws and the dealer is told.
+        A value of `private(owner)` visibility at a computing owner is masked by the owner's share alone; any other
+        by fresh seeds, one a party, that the owner draws and the dealer is told.
         """
         words = masking.word_count(type)
         if owner in self.parties and type.owner == owner:
@@ -229,7 +228,8 @@ class Online:
         for i, party in enumerate(self.parties):
             if i != me:
                 prg = self.keys.prg(party, "reveal")
-                (prg.xor if bit else prg.add if i > me else prg.subtract)(stream, total, 0)
+                apply = prg.xor if bit else prg.add if i > me else prg.subtract
+                apply(stream, total, 0)
         if bit:
             masking.clear_padding(total, type.size)
         for receiver in receivers:
@@ -257,6 +257,3 @@ class Online:
 @dataclass(slots=True)
 class _Lead:
     lead: bool
-
-
-__all__ = ["Known", "Online", "Wire"]

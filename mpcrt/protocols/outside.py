@@ -11,7 +11,8 @@ from mpcrt.transport.link import Address, Kind, Link
 
 
 def provide(link: Link, call: int, type: Type, value: np.ndarray, parties: Sequence[str], dealer: str) -> None:
-    """Shares `value` (uint64 ring elements or uint8 bits): a fresh seed and D to each party, the seeds to the dealer."""
+    """Shares `value` (uint64 ring elements or uint8 bits): a fresh seed and D to each party, the seeds to the
+    dealer."""
     masking.provide(link, call, type, value, parties, dealer, link.name)
 
 

@@ -1,4 +1,5 @@
-"""The plaintext reader: the plan in the clear with the same fixed-point arithmetic (truncation rounds down, signs are exact).
+"""The plaintext reader: the plan in the clear with the same fixed-point arithmetic (truncation rounds down, signs
+are exact).
 
 It is the oracle of the other readers, and what they compute public values with.
 """

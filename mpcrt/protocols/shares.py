@@ -1,11 +1,13 @@
 """What readers hold: lazily computed share vectors, and the wires built on them.
 
-A Share is a vector of ring words (or packed bits) that is drawn from a PRG when asked for, so that masks are recomputed,
-not stored. At a party it is this party's share; at the dealer the sum (xor) over the parties, the value itself.
+A Share is a vector of ring words (or packed bits) that is drawn from a PRG when asked for, so that masks are
+recomputed, not stored. At a party it is this party's share; at the dealer the sum (xor) over the parties, the value
+itself.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -139,8 +141,8 @@ class Wire:
     """A MASKED or OPENED value at a party: D (ring elements in their shape, or packed bits) and my share of the mask,
     None where only the dealer has it. At the dealer: D is None and `mask` is the mask itself."""
 
-    opened: np.ndarray | None
-    mask: Share | None
+    opened: Any
+    mask: Any
 
 
 @dataclass(slots=True)
@@ -149,8 +151,8 @@ class Fork:
 
     wire: Wire
     bits: int
-    top: Share | None = None
-    sign: Share | None = None
+    top: Any = None
+    sign: Any = None
 
 
 def cut(value, low: int, high: int, bit: bool):

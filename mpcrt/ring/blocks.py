@@ -1,8 +1,8 @@
 """Block comparison on packed bit planes: [D_low < l_low] and [D_low = l_low] of a public D and a dealer-known mask l.
 
-The `width` bits from `drop` are cut into blocks of `block` bits, the last perhaps narrower. For block j the dealer shares a
-table of 2^block bits whose bit v says v < l_j (or v = l_j); a party reads bit D_j of its share. The blocks' bits meet in a
-tree: a node of k children opens masked bits and uses dealer-shared products of the masks.
+The `width` bits from `drop` are cut into blocks of `block` bits, the last perhaps narrower. For block j the dealer
+shares a table of 2^block bits whose bit v says v < l_j (or v = l_j); a party reads bit D_j of its share. The blocks'
+bits meet in a tree: a node of k children opens masked bits and uses dealer-shared products of the masks.
 Checked against plain comparison in tests; ePrint 2020/338 and 2023/1269 for the setting.
 
 Layouts (words are uint64, little-endian; `n` elements padded with zeros to whole superblocks):
@@ -42,8 +42,8 @@ class Node:
     """A node over children first .. first+k-1 (the last most significant).
 
     `symbols`: what it opens, as (kind, child) with kind 0 for eq and 1 for lt; `opened` is its first plane among the
-    level's opened planes. `terms`: masks over symbols, one a monomial of lt' (of eq' in `eq_terms`). `products`: the masks
-    over symbols of which the dealer shares products, from plane `shared` on.
+    level's opened planes. `terms`: masks over symbols, one a monomial of lt' (of eq' in `eq_terms`). `products`: the
+    masks over symbols of which the dealer shares products, from plane `shared` on.
     """
 
     first: int
@@ -141,7 +141,8 @@ def _spec(drop: int, width: int, block: int, radix: int, equal: bool) -> Compare
 
 
 def compare_spec(drop: int, width: int, block: int = 4, radix: int = 4) -> CompareSpec:
-    """[D_low < l_low] on bits drop .. drop + width - 1. Two rounds for 17 to 64 bits; with block 6 and radix 8, one to 48."""
+    """[D_low < l_low] on bits drop .. drop + width - 1. Two rounds for 17 to 64 bits; with block 6 and radix 8, one
+    to 48."""
     return _spec(drop, width, block, radix, False)
 
 
@@ -243,8 +244,8 @@ def evaluate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shares of each node's lt' and eq', [superblock][node][W], from opened planes, mask shares and product shares.
 
-    lt' = lt_{k-1} ^ XOR_j lt_j AND eq_{j+1..k-1}; eq' = AND eq_j. A monomial over symbols T with opened values o and masks m
-    is XOR over subsets S of T of (AND of o outside S) (AND of m in S).
+    lt' = lt_{k-1} ^ XOR_j lt_j AND eq_{j+1..k-1}; eq' = AND eq_j. A monomial over symbols T with opened values o and
+    masks m is XOR over subsets S of T of (AND of o outside S) (AND of m in S).
     """
     shape = (lt.shape[0], len(level.nodes), lt.shape[2])
     out_lt, out_eq = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)

@@ -2,16 +2,17 @@
 
 1. [x y] = D_x D_y - D_x [l_y] - [l_x] D_y + [l_x l_y], the first term at one party.
 2. The last term is dealer-known: it is deferred, and absorbed in the mask of the next opening (r = s - l_x l_y).
-Local: no rounds, no bytes. A party without a share of a mask (an owner-held one) skips its product, and the owner of x adds
-D_x D_y, so that it computes (D_x - l_x) D_y at once: two owners' values need 3 products in all, dealer included, not 5.
-ABY2.0, ePrint 2020/1225, section 3.1, with a dealer in place of the setup.
+Local: no rounds, no bytes. A party without a share of a mask (an owner-held one) skips its product, and the owner of
+x adds D_x D_y, so that it computes (D_x - l_x) D_y at once: two owners' values need 3 products in all, dealer
+included, not 5. ABY2.0, ePrint 2020/1225, section 3.1, with a dealer in place of the setup.
 
-Elementwise products of forks (truncated wires) expand over their terms, see `form`; the dealer shares the product of each
-pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), which is deferred. Saves the round of a re-mask.
+Elementwise products of forks (truncated wires) expand over their terms, see `form`; the dealer shares the product of
+each pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), which is deferred. Saves the round of a
+re-mask.
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
 from mpcrt.protocols.ops.truncation import fork_public
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Fork, Share, Wire
+from mpcrt.protocols.shares import Fork, Wire
 from mpcrt.ring import kernels
 
 PRODUCT = 16
@@ -57,7 +58,6 @@ def product_online(ctx, x: Wire, y: Wire):
 
 def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
     """lead D_x D_y - D_x l_y - l_x D_y with my mask shares, in at most two products."""
-    assert x.mask is not None and y.mask is not None
     if y.mask.zero:
         if x.mask.zero and not lead:
             return np.zeros(node.results[0].shape, np.uint64)
@@ -70,18 +70,17 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
 
 def _less(x: Wire, lead: bool, shape: tuple[int, ...]) -> np.ndarray:
     """lead D - l."""
-    out = np.array(x.opened, order="C").reshape(-1) if lead else np.zeros(x.mask.size, np.uint64)  # type: ignore[union-attr]
-    x.mask.subtract_from(out)  # type: ignore[union-attr]
+    out = np.array(x.opened, order="C").reshape(-1) if lead else np.zeros(x.mask.size, np.uint64)
+    x.mask.subtract_from(out)
     return out.reshape(shape)
 
 
 @dealer("product")
 def product_dealer(ctx, x: Wire, y: Wire):
-    assert x.mask is not None and y.mask is not None
     if x.mask.zero or y.mask.zero:
         return None
     node: Node = ctx.attrs["node"]
-    lx, ly = (w.mask.words().reshape(h.type.shape) for w, h in zip((x, y), ctx.operands, strict=True))  # type: ignore[union-attr]
+    lx, ly = (w.mask.words().reshape(h.type.shape) for w, h in zip((x, y), ctx.operands, strict=True))
     return TIMES[node.op](node, lx, ly)
 
 
@@ -97,7 +96,7 @@ class Term(NamedTuple):
     """A dealer-known vector a of a form, in multiples of 2^shift: its share, or at the dealer its value."""
 
     coefficient: np.ndarray | None  # None: -1; public to the parties
-    vector: Share | np.ndarray
+    vector: Any
     shift: int
 
     @property
@@ -115,7 +114,6 @@ def form(value: Wire | Fork) -> tuple[np.ndarray, list[Term]]:
     if isinstance(value, Wire):
         assert value.opened is not None and value.mask is not None
         return value.opened.reshape(-1), [Term(None, value.mask, 0)]
-    assert value.wire.opened is not None and value.top is not None and value.sign is not None
     public, carry = fork_public(value.wire.opened.reshape(-1), value.bits)
     return public, [Term(None, value.top, 0), Term(carry, value.sign, 64 - value.bits)]
 
@@ -125,7 +123,6 @@ def dealer_form(value: Wire | Fork) -> list[Term]:
     if isinstance(value, Wire):
         assert value.mask is not None
         return [Term(None, value.mask.words(), 0)]
-    assert value.wire.mask is not None
     mask = value.wire.mask.words()
     return [Term(None, mask >> np.uint64(value.bits), 0), Term(None, mask >> np.uint64(63), 64 - value.bits)]
 
@@ -136,7 +133,7 @@ def shifts(held: Held) -> list[int]:
 
 
 def pairs(x: Sequence[int], y: Sequence[int]) -> list[tuple[int, int, int]]:
-    """(i, j, width) of the term products that the dealer shares: not the first, which is deferred, nor multiples of 2^64."""
+    """(i, j, width) of the term products that the dealer shares: not the deferred first, nor multiples of 2^64."""
     found = [(i, j, a + b) for i, a in enumerate(x) for j, b in enumerate(y)]
     return [(i, j, width_of(shift)) for i, j, shift in found if (i or j) and shift < 64]
 
@@ -147,7 +144,7 @@ def multiply_online(ctx, x, y):
     out = px * py if ctx.lead else np.zeros(ctx.n, np.uint64)
     for public, terms in ((py, tx), (px, ty)):
         for t in terms:
-            accumulate(out, public, t.coefficient, t.vector.words())  # type: ignore[union-attr]
+            accumulate(out, public, t.coefficient, t.vector.words())
     for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
         ci, cj = tx[i].coefficient, ty[j].coefficient
         share = ctx.dealt(role, ctx.n, width).words()
@@ -170,8 +167,8 @@ def accumulate(out: np.ndarray, public: np.ndarray, coefficient: np.ndarray | No
 def multiply_dealer(ctx, x, y):
     tx, ty = dealer_form(x), dealer_form(y)
     for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
-        ctx.deal(role, tx[i].vector * ty[j].vector, width)  # type: ignore[operator]
-    return tx[0].vector * ty[0].vector  # type: ignore[operator]
+        ctx.deal(role, tx[i].vector * ty[j].vector, width)
+    return tx[0].vector * ty[0].vector
 
 
 @cost("multiply")

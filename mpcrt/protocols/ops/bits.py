@@ -1,7 +1,7 @@
 """Bits are xor-shared and packed. Opening masked is `expose` (truncation.py): b ^ beta = c, 1 round, 1 bit.
 
-and: [b d] = c_b c_d ^ c_b [beta_d] ^ c_d [beta_b] ^ beta_b beta_d, the last term deferred: local on wires with mask shares.
-lift: the dealer shares a wire's beta in the ring, 8 B, once a wire; what makes ring elements of bits.
+and: [b d] = c_b c_d ^ c_b [beta_d] ^ c_d [beta_b] ^ beta_b beta_d, the last term deferred: local on wires with mask
+shares. lift: the dealer shares a wire's beta in the ring, 8 B, once a wire; what makes ring elements of bits.
 """
 
 import numpy as np
@@ -21,16 +21,16 @@ def and_(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @online("and")
 def and_online(ctx, x: Wire, y: Wire):
-    out = x.opened & y.mask.words()  # type: ignore[operator, union-attr]
-    out ^= y.opened & x.mask.words()  # type: ignore[operator, union-attr]
+    out = x.opened & y.mask.words()
+    out ^= y.opened & x.mask.words()
     if ctx.lead:
-        out ^= x.opened & y.opened  # type: ignore[operator]
+        out ^= x.opened & y.opened
     return out
 
 
 @dealer("and")
 def and_dealer(ctx, x: Wire, y: Wire):
-    return x.mask.words() & y.mask.words()  # type: ignore[union-attr]
+    return x.mask.words() & y.mask.words()
 
 
 @cost("and")
@@ -50,7 +50,7 @@ def lift_share(ctx, pieces, b: Wire) -> Share:
 
 @dealer("lift")
 def lift_dealer(ctx, b: Wire):
-    beta = bits_to_words(b.mask.words(), ctx.n)  # type: ignore[union-attr]
+    beta = bits_to_words(b.mask.words(), ctx.n)
     ctx.deal(BETA, beta.copy())
     return Known(beta)
 

@@ -2,12 +2,13 @@
 
 From D = x + l, with p = drop + bits - 1 the sign's position and D_low, l_low the bits drop .. p - 1:
   sign = bit p of D ^ bit p of l ^ [D_low < l_low].
-1. The dealer xor-shares, for each 4-bit block j of l, a 16-bit table whose bit v says v < l_j; a party reads bit D_j of its
+1. The dealer xor-shares, for each 4-bit block j of l, a 16-bit table whose bit v says v < l_j; a party reads bit D_j
+of its
    share: a share of lt_j, and eq_j = lt_j(D_j) ^ lt_j(D_j - 1) ^ [D_j = 0].
 2. Two levels of a radix-4 tree: each opens its children's bits masked, and uses dealer-shared products of the masks.
 3. Bit p of D is added by one party; bit p of l stays with the dealer as the deferred term of the xor sharing.
-Nothing but uniformly masked bits is opened. With `drop`, bits below it are ignored: the borrow from them is the public coin
-of a truncation by `drop` bits, so the sign is exactly that of the truncated value.
+Nothing but uniformly masked bits is opened. With `drop`, bits below it are ignored: the borrow from them is the
+public coin of a truncation by `drop` bits, so the sign is exactly that of the truncated value.
 63 / 47 / 32 compared bits: 33 / 25 / 16 bits a party; 44.1 / 32.6 / 19 B from the dealer an element.
 eqz: the tables say v = l_j, the tree ANDs.
 """

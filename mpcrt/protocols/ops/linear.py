@@ -84,7 +84,8 @@ def combine(ctx, parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def map_mask(ctx, masks: Sequence[Share | None]) -> Share:
-    """The op on masks, lazily; public operands have none where they are terms, and stay as they are where coefficients."""
+    """The op on masks, lazily; public operands have none where they are terms, and stay as they are where
+    coefficients."""
     size = ctx.result.type.size
     words = -(-size // 64) if ctx.result.bit else size
     secret = [m for m in masks if isinstance(m, Share) and not m.zero]

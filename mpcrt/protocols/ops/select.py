@@ -1,4 +1,5 @@
-"""select: b x of a bit wire b = c ^ beta and x, local once the dealer has shared beta (`lift`) and beta times x's masks.
+"""select: b x of a bit wire b = c ^ beta and x, local once the dealer has shared beta (`lift`) and beta times x's
+masks.
 
 With g = 1 - 2c, b = c + g beta. For x = A + sum of c_j a_j (a wire: D - l; a fork: P - R + q 2^(64-k) m):
   [b x] = A (c + g [beta]) + sum of c_j (c [a_j] + g [beta a_j]),
@@ -24,7 +25,6 @@ def select(node: Node, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 @online("select")
 def select_online(ctx, b: Wire, beta: Share, x):
-    assert b.opened is not None
     c = kernels.unpack(b.opened, ctx.n).view(np.bool_)
     factor = flipped(c, beta.words(), ctx.lead)
     if ctx.operands[2].rep is Rep.PUBLIC:
@@ -33,7 +33,7 @@ def select_online(ctx, b: Wire, beta: Share, x):
     public, terms = form(x)
     factor *= public
     for role, (term, shift) in enumerate(zip(terms, shifts(ctx.operands[2]), strict=True), PRODUCT):
-        share = term.vector.words()  # type: ignore[union-attr]
+        share = term.vector.words()
         crossed = ctx.dealt(role, ctx.n, width_of(shift)).words()
         part = np.where(c, share - crossed, crossed)
         if term.coefficient is None:

@@ -1,14 +1,15 @@
 """Exposure, truncation and the dealer's corrections that turn one representation into another.
 
-expose (1 round, 8 B): parties open u_i + s_i with fresh shares s_i from PRGs, so D = x + l with l = s - L, where L is the
-deferred term: MASKED where L = 0, else OPENED. Orca, ePrint 2023/206; the product's correction is absorbed in the mask.
+expose (1 round, 8 B): parties open u_i + s_i with fresh shares s_i from PRGs, so D = x + l with l = s - L, where L
+is the deferred term: MASKED where L = 0, else OPENED. Orca, ePrint 2023/206; the product's correction is absorbed in
+the mask.
 
 Truncation is local on a wire z with D = z + l, |z| < 2^62: with c = 2^62 and D' = D + c
   floor(z / 2^k) + coin = P - R + q 2^(64-k) m,   P = (D' >> k) - (c >> k),  q = 1 - msb(D'),  R = l >> k,  m = msb(l);
-the sum z + c is below 2^63, so D' wraps around exactly where m = 1 and msb(D') = 0. The coin is [z mod 2^k > D' mod 2^k]:
-public, uniform rounding up or down, error in {0, 1} ulp. ePrint 2020/338.
-The dealer never sees D, so q stays with the parties: it shares m (modulo 2^k: 4 B for k <= 32) and, where it is not left
-deferred, R (8 B).
+the sum z + c is below 2^63, so D' wraps around exactly where m = 1 and msb(D') = 0. The coin is [z mod 2^k > D' mod
+2^k]: public, uniform rounding up or down, error in {0, 1} ulp. ePrint 2020/338.
+The dealer never sees D, so q stays with the parties: it shares m (modulo 2^k: 4 B for k <= 32) and, where it is not
+left deferred, R (8 B).
 """
 
 import numpy as np
@@ -100,7 +101,6 @@ def mask_shares_wire(ctx, pieces, wire: Wire) -> Wire:
 
 @dealer("mask_shares")
 def mask_shares_dealer(ctx, wire: Wire):
-    assert wire.mask is not None
     if ctx.result.bit:
         ctx.deal(SHARES, wire.mask.words().copy(), per=1, xor=True)
     else:
@@ -163,7 +163,7 @@ def forked(ctx, pieces, value: Fork) -> Fork:
 
 @dealer("fork_shares")
 def fork_shares_dealer(ctx, value: Fork):
-    mask, k = value.wire.mask.words(), value.bits  # type: ignore[union-attr]
+    mask, k = value.wire.mask.words(), value.bits
     ctx.deal(TOP, mask >> np.uint64(k))
     ctx.deal(SIGN, mask >> np.uint64(63), _width(k))
 
@@ -182,8 +182,8 @@ def fork_shares_cost(shape: Shape) -> Traffic:
 @online("unfork")
 def unfork_online(ctx, value: Fork):
     """P - [R] + q 2^(64-k) [m] from shared R and m: local."""
-    out = _carried(ctx, value.wire.opened.reshape(-1), value.bits, value.sign.words())  # type: ignore[union-attr]
-    value.top.subtract_from(out)  # type: ignore[union-attr]
+    out = _carried(ctx, value.wire.opened.reshape(-1), value.bits, value.sign.words())
+    value.top.subtract_from(out)
     return out.reshape(ctx.result.type.shape)
 
 
@@ -201,12 +201,12 @@ def fork_cost(shape: Shape) -> Traffic:
 def join_online(ctx, value: Fork):
     """P + q 2^(64-k) [m]; -R stays deferred."""
     sign = ctx.dealt(SIGN, ctx.n, _width(value.bits)).words()
-    return _carried(ctx, value.wire.opened, value.bits, sign)  # type: ignore[arg-type]
+    return _carried(ctx, value.wire.opened, value.bits, sign)
 
 
 @dealer("join")
 def join_dealer(ctx, value: Fork):
-    mask = value.wire.mask.words()  # type: ignore[union-attr]
+    mask = value.wire.mask.words()
     ctx.deal(SIGN, mask >> np.uint64(63), _width(value.bits))
     return np.negative(mask >> np.uint64(value.bits))
 

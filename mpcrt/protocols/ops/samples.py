@@ -1,0 +1,64 @@
+"""samples: a smooth function of a wire by dealer samples over a public basis; local once the dealer has shared them.
+
+1. From l the dealer computes the samples S_i[v], for every value v of D's top bits, and shares them.
+2. A party evaluates the public phi_i(D_low) and adds up phi_i [S_i[D_top]] of its shares; one adds the constant.
+Errors and bounds: ring/samples.py. No round; 8 B from the dealer a sample: entries x terms an element.
+The plaintext reader takes the mask 0, so its last bits differ from a run's by the rounding of the samples.
+"""
+
+from functools import cache
+
+import numpy as np
+
+from mpcrt.errors import ProtocolError
+from mpcrt.plan.plan import Node
+from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
+from mpcrt.protocols.shares import Wire
+from mpcrt.ring import samples
+
+SAMPLES = 0
+
+
+@cache
+def basis_of(function: str, parameters: tuple, input_fraction: int, fraction: int) -> samples.Basis:
+    try:
+        return samples.parse(function, parameters, input_fraction, fraction)
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
+
+
+def basis(attrs: dict, input_fraction: int) -> samples.Basis:
+    return basis_of(attrs["function"], attrs["parameters"], input_fraction, attrs["fraction"])
+
+
+@plaintext("samples")
+def plain(node: Node, x: np.ndarray) -> np.ndarray:
+    shared = node.attrs["input_fraction"]
+    b = basis(node.attrs, shared)
+    d = np.ascontiguousarray(x).reshape(-1)
+    out = samples.evaluate(b, d, b.deal(np.zeros_like(d)))
+    out += np.uint64(b.constant % 2**64)
+    return out.reshape(x.shape)
+
+
+@online("samples")
+def samples_online(ctx, wire: Wire) -> np.ndarray:
+    b = basis(ctx.attrs, ctx.operands[0].type.fraction)
+    words = samples.words(b)
+    shares = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words).words()
+    out = samples.evaluate(b, wire.opened.reshape(-1), shares.reshape(words, ctx.n))  # type: ignore[union-attr]
+    if ctx.lead and b.constant:
+        out += np.uint64(b.constant % 2**64)
+    return out
+
+
+@dealer("samples")
+def samples_dealer(ctx, wire: Wire) -> None:
+    b = basis(ctx.attrs, ctx.operands[0].type.fraction)
+    ctx.deal(SAMPLES, b.deal(wire.mask.words()), per=64 * samples.words(b))  # type: ignore[union-attr]
+
+
+@cost("samples")
+def samples_cost(shape: Shape) -> Traffic:
+    b = basis(shape.attrs, shape.operands[0].type.fraction)
+    return Traffic((), 8 * samples.words(b) * shape.n)
