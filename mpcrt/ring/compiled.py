@@ -6,8 +6,28 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpcrt.ring import _native
+from mpcrt.ring.compiled_blocks import bit_plane, deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import KEY_BYTES
 from mpcrt.ring.reference import check_words, conv_shape, flat, matmul_shape
+
+__all__ = [
+    "Prg",
+    "bit_plane",
+    "conv",
+    "deal_products",
+    "deal_tables",
+    "evaluate",
+    "gather",
+    "keep_memory",
+    "level",
+    "levels",
+    "look_up",
+    "matmul",
+    "pack",
+    "set_level",
+    "threads",
+    "unpack",
+]
 
 _SET, _ADD, _SUBTRACT, _XOR = range(4)
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from mpcrt.ring import reference
+from mpcrt.ring.blocks import CompareSpec, Level
 
 _MODULES = {"reference": "mpcrt.ring.reference", "native": "mpcrt.ring.compiled"}
 
@@ -92,3 +93,41 @@ def pack(bits: np.ndarray) -> np.ndarray:
 def unpack(words: np.ndarray, n: int) -> np.ndarray:
     """The first n bits of packed words, as uint8[n]; see reference.unpack."""
     return _active.unpack(words, n)
+
+
+def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
+    """Bit `position` of each value, packed 64 a word; see reference.bit_plane."""
+    return _active.bit_plane(values, position)
+
+
+def deal_tables(mask: np.ndarray, spec: CompareSpec) -> np.ndarray:
+    """The comparison tables of masks, in the clear; see blocks.deal_tables."""
+    return _active.deal_tables(mask, spec)
+
+
+def look_up(opened: np.ndarray, tables: np.ndarray, spec: CompareSpec, lead: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of lt and eq of every block as planes; see blocks.look_up."""
+    return _active.look_up(opened, tables, spec, lead)
+
+
+def gather(level: Level, lt: np.ndarray, eq: np.ndarray) -> np.ndarray:
+    """The planes that a level of the tree opens; see blocks.gather."""
+    return _active.gather(level, lt, eq)
+
+
+def deal_products(level: Level, masks: np.ndarray) -> np.ndarray:
+    """The products of a level's masks, in the clear; see blocks.deal_products."""
+    return _active.deal_products(level, masks)
+
+
+def evaluate(
+    level: Level,
+    opened: np.ndarray,
+    masks: np.ndarray,
+    products: np.ndarray,
+    lt: np.ndarray,
+    eq: np.ndarray,
+    lead: bool,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of each node's lt' and eq'; see blocks.evaluate."""
+    return _active.evaluate(level, opened, masks, products, lt, eq, lead)

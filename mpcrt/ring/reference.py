@@ -14,7 +14,22 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
+
+__all__ = [
+    "Prg",
+    "bit_plane",
+    "conv",
+    "deal_products",
+    "deal_tables",
+    "evaluate",
+    "gather",
+    "look_up",
+    "matmul",
+    "pack",
+    "unpack",
+]
 
 Pair = tuple[int, int]
 
@@ -195,3 +210,8 @@ def unpack(words: np.ndarray, n: int) -> np.ndarray:
         raise ValueError(f"{words.size} words do not hold {n} bits")
     words = np.ascontiguousarray(words.astype("<u8", copy=False))
     return np.unpackbits(words.view(np.uint8), bitorder="little", count=n)
+
+
+def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
+    """Bit `position` of each value, packed 64 a word."""
+    return pack(((values.reshape(-1) >> np.uint64(position)) & np.uint64(1)).astype(np.uint8))

@@ -25,5 +25,6 @@ inline void require(bool condition, const char* message) {
 inline Stream stream_of(uint64_t high, uint64_t low24) { return {high, low24 << 40}; }
 
 void bind_ring(nb::module_& m);
+void bind_compare(nb::module_& m);
 
 }  // namespace mpcrt

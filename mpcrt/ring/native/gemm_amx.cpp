@@ -197,7 +197,7 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     const long rows = c.last - c.first;
     // Padding to whole tiles must not cost more than the tiles gain over vpmullq.
     const double padded = (double)up(rows, group) * up(b.columns, group) * up(a.depth, step);
-    if (padded > 2.5 * rows * b.columns * a.depth) return few(a, b, c);
+    if (!a.depth || padded > 2.5 * rows * b.columns * a.depth) return few(a, b, c);
 
     const long deep = up(least(depth_block, a.depth), step);
     const long tall = up(least(row_block, rows), 2 * group), wide = up(least(column_block, b.columns), 2 * group);

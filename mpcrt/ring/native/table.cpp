@@ -9,7 +9,8 @@ namespace {
 #define MPCRT_FILL(name)      \
     name::add_prg(table);     \
     name::add_gemm(table);    \
-    name::add_bits(table)
+    name::add_bits(table);    \
+    name::add_compare(table)
 
 Table make(Level level) {
     Table table{};

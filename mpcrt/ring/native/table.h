@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "bilinear.h"
+#include "compare.h"
 #include "cpu.h"
 #include "key.h"
 
@@ -17,6 +18,12 @@ struct Table {
     // bits.cpp
     void (*pack)(const uint8_t* bits, size_t n, uint64_t* words);
     void (*unpack)(const uint64_t* words, size_t n, uint8_t* bits);
+    // compare.cpp
+    void (*look_up)(const uint64_t* opened, const Extent&, const Digits&, const uint64_t* tables, bool equal, bool lead,
+                    uint64_t* lt, uint64_t* eq);
+    void (*deal_tables)(const uint64_t* mask, const Extent&, const Digits&, bool equal, uint64_t* tables);
+    void (*planes)(const PlaneProgram&, size_t superblocks, int words_per_plane);
+    void (*bit_plane)(const uint64_t* values, size_t n, int position, uint64_t* words);
 };
 
 // The kernels in use.
@@ -32,6 +39,7 @@ bool set_level(Level level);
     void add_prg(Table&);          \
     void add_gemm(Table&);         \
     void add_bits(Table&);         \
+    void add_compare(Table&);      \
     }
 MPCRT_DECLARE_LEVEL(portable)
 MPCRT_DECLARE_LEVEL(avx2)
