@@ -1,4 +1,4 @@
-"""Constant folding that gives the same bits everywhere: layout, integers, and float operations that IEEE 754 rounds exactly.
+"""Constant folding that gives the same bits everywhere: layout, integers, and what IEEE 754 rounds exactly.
 
 Everything else about public floats is computed once, by one party (DESIGN rule 7): `fold` returns None for it.
 """
@@ -55,10 +55,11 @@ def exactly(*names: str):
 
 
 for _name, _function in {
-    "add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.abs, "sign": np.sign,
-    "square": np.square, "max": np.maximum, "min": np.minimum, "sqrt": np.sqrt, "eq": np.equal, "ne": np.not_equal,
-    "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal, "and": np.bitwise_and, "or": np.bitwise_or,
-    "xor": np.bitwise_xor, "not": np.invert, "floor": np.floor, "ceil": np.ceil, "is_finite": np.isfinite, "rem": np.fmod,
+    "add": np.add, "add_any": np.add, "sub": np.subtract, "mul": np.multiply, "neg": np.negative, "abs": np.abs,
+    "sign": np.sign, "square": np.square, "max": np.maximum, "min": np.minimum, "sqrt": np.sqrt, "rem": np.fmod,
+    "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
+    "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
+    "floor": np.floor, "ceil": np.ceil, "is_finite": np.isfinite,
     "copy": np.array, "copy_p": np.array, "stop_gradient": np.array, "real": np.real,
 }.items():  # fmt: skip
     exactly(_name)(_function)
@@ -123,7 +124,7 @@ def _(p):
 
 @folds("reshape")
 def _(p, x):
-    return x.reshape(p["new_sizes"])
+    return (x if p.get("dimensions") is None else np.transpose(x, p["dimensions"])).reshape(p["new_sizes"])
 
 
 @folds("squeeze")
@@ -166,6 +167,16 @@ def _(p, x):
 @folds("concatenate")
 def _(p, *xs):
     return np.concatenate(xs, p["dimension"])
+
+
+@folds("stack")
+def _(p, *xs):
+    return np.stack(xs, p["axis"])
+
+
+@folds("unstack")
+def _(p, x):
+    return list(np.moveaxis(x, p["axis"], 0))
 
 
 @folds("split")

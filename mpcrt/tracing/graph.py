@@ -1,4 +1,4 @@
-"""The traced function as one flat graph: calls inlined, constants folded, visibilities joined; loops keep their bodies."""
+"""The traced function as one flat graph: calls inlined, constants folded, visibilities joined."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,15 +13,15 @@ from mpcrt.tracing.registry import NeedsUnrolling, unsupported
 
 CLOSURE_BYTES = 64 * 1024
 IDENTITIES = {
-    "copy", "copy_p", "stop_gradient", "name", "optimization_barrier", "sharding_constraint", "device_put", "reduce_precision",
-    "pvary", "pcast", "mesh_cast", "reshard", "real", "conj",
+    "copy", "copy_p", "stop_gradient", "name", "optimization_barrier", "sharding_constraint", "device_put",
+    "reduce_precision", "pvary", "pcast", "mesh_cast", "reshard", "real", "conj",
 }  # fmt: skip
 
 
 @dataclass(eq=False, slots=True)
 class Var:
-    """A value of the function. `known`: its value, where constants alone decide it; with `stacked`, one a loop trip along a
-    first axis. `leaves`: the flattened arguments it depends on, where it is not secret."""
+    """A value of the function. `known`: its value, where constants alone decide it; with `stacked`, one a loop trip
+    along a first axis. `leaves`: the flattened arguments it depends on, where it is not secret."""
 
     shape: tuple[int, ...]
     dtype: Any
@@ -103,6 +103,9 @@ class Graph:
         if (inputs and all(v.known is not None for v in inputs)) or name == "iota":
             self._fold(eqn)
         visibility = join(*(v.visibility for v in inputs)) if inputs else PUBLIC
+        sure = certain(name, inputs) if visibility == SECRET else None
+        if sure is not None:
+            return (Var(outputs[0].shape, outputs[0].dtype, known=np.broadcast_to(np.bool_(sure), outputs[0].shape)),)
         if depth and visibility != SECRET and any(v.known is None for v in outputs):
             return self._by_trip(eqn, avals)
         leaves = frozenset().union(*(v.leaves for v in inputs)) if visibility != SECRET else frozenset()
@@ -160,8 +163,9 @@ class Graph:
         if size > CLOSURE_BYTES and id(value) not in self.allowed:
             shape = tuple(getattr(value, "shape", ()))
             raise TraceError(
-                f"{line + ': ' if line else ''}the function closes over an array {value.dtype}{list(shape)} of {size} bytes, "
-                "which would be published to every party; pass it as an argument of its owner, or wrap it in mpcrt.public"
+                f"{line + ': ' if line else ''}the function closes over an array {value.dtype}{list(shape)} of {size} "
+                "bytes, which would be published to every party; pass it as an argument of its owner, or wrap it in "
+                "mpcrt.public"
             )
         if not isinstance(getattr(value, "dtype", np.dtype(float)), np.dtype):
             shape, dtype = tuple(value.shape), value.dtype  # a PRNG key: opaque, but public
@@ -239,6 +243,19 @@ class Graph:
                 wanted.update(id(v) for v in eqn.inputs)
         kept.reverse()
         return kept
+
+
+def certain(name: str, inputs: tuple[Var, ...]) -> bool | None:
+    """What a test of secret values always gives, since fixed point has neither NaN nor infinity."""
+    if name == "is_finite":
+        return True
+    if name not in ("eq", "ne", "lt", "le", "gt", "ge"):
+        return None
+    x, y = inputs
+    if x is y:
+        return name in ("eq", "le", "ge")
+    infinite = any(v.constant and v.floating and v.size and not np.isfinite(v.known).any() for v in inputs)
+    return name == "ne" if infinite and name in ("eq", "ne") else None
 
 
 def party_of(visibility: str, parties: tuple[str, ...]) -> str:

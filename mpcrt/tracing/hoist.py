@@ -1,4 +1,4 @@
-"""Hoisted calls: the frontier's values that one owner computes in plaintext JAX, grouped by the arguments they depend on."""
+"""Hoisted calls: what one owner computes in plaintext JAX, grouped by the arguments it depends on."""
 
 import hashlib
 from typing import Any
@@ -12,8 +12,8 @@ from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf
 
 
 def calls(frontier: list[Var], graph: Graph) -> tuple[tuple[Leaf | Hoisted, ...], tuple[HoistedCall, ...]]:
-    """Where every frontier value comes from, and the calls that make those that are no plain argument. One call for each
-    owner and set of arguments, so that what depends on a model alone is computed (and shared) once for all its uses."""
+    """Where every frontier value comes from, and the calls that make those that are no plain argument. One call for
+    each owner and set of arguments, so that what depends on a model alone is computed (and shared) once."""
     groups: dict[tuple[str, tuple[int, ...]], list[Var]] = {}
     sources: list[Leaf | Hoisted] = []
     for var in frontier:

@@ -1,4 +1,4 @@
-"""Index arithmetic of gather, scatter, pad and dynamic slices: which flat element goes where (XLA's semantics, in NumPy)."""
+"""Index arithmetic of gather, scatter, pad and dynamic slices (XLA's semantics): which flat element goes where."""
 
 from typing import Any
 
@@ -67,7 +67,7 @@ def gather(shape: tuple[int, ...], indices: np.ndarray, p: dict) -> np.ndarray:
         tuple(getattr(d, "start_indices_batching_dims", ())), _clips(p["mode"]),
     )  # fmt: skip
     dropped = sorted((*d.collapsed_slice_dims, *operand_batching))
-    at = at.reshape(*batch, *[n for i, n in enumerate(p["slice_sizes"]) if i not in dropped])
+    at = at.reshape((*batch, *[n for i, n in enumerate(p["slice_sizes"]) if i not in dropped]))
     rank = at.ndim
     offsets = list(d.offset_dims)
     order = [0] * rank
@@ -90,7 +90,7 @@ def scatter(shape: tuple[int, ...], indices: np.ndarray, updates: tuple[int, ...
         shape, starts, sizes, batch, operand_batching, tuple(getattr(d, "scatter_indices_batching_dims", ())),
         _clips(p["mode"]),
     )  # fmt: skip
-    at = at.reshape(*batch, *[n for i, n in enumerate(sizes) if i not in dropped])
+    at = at.reshape((*batch, *[n for i, n in enumerate(sizes) if i not in dropped]))
     order = [0] * at.ndim
     batches = iter(range(len(batch)))
     windows = iter(range(len(batch), at.ndim))
@@ -100,7 +100,7 @@ def scatter(shape: tuple[int, ...], indices: np.ndarray, updates: tuple[int, ...
 
 
 def grouped(at: np.ndarray, size: int) -> tuple[np.ndarray, int]:
-    """For targets at[j] (flat, -1 dropped): sources[i, r] = the r-th j with at[j] = i, else -1; and the most sources of one."""
+    """For targets at[j] (flat, -1 dropped): sources[i, r] = the r-th j with at[j] = i, else -1; and the most r."""
     at = at.reshape(-1)
     order = np.argsort(at, kind="stable")
     order = order[at[order] >= 0]

@@ -30,7 +30,8 @@ CALLS = {
 }
 OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SITE = tuple({os.path.abspath(sysconfig.get_paths()[k]) for k in ("purelib", "platlib", "stdlib", "platstdlib")})
-JAX = (os.path.dirname(os.path.abspath(jax.__file__)), os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(jax.__file__))), "jaxlib"))  # fmt: skip
+HERE = os.path.dirname(os.path.abspath(jax.__file__))
+JAX = (HERE, os.path.join(os.path.dirname(HERE), "jaxlib"))
 
 
 def make_jaxpr(function: Callable, *arguments: Any):

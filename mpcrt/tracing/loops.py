@@ -1,7 +1,7 @@
 """scan, fori_loop and while with trips that are known: unrolled where short, else one `loop` op.
 
-What does not change from trip to trip moves out of the loop by itself (`Var.depth`). What constants and counters decide is
-run ahead, and enters as one value a trip (`Var.stacked`); so does what is a function of one owner's xs (`Var.rows`).
+What does not change from trip to trip moves out of the loop by itself (`Var.depth`). What constants and counters decide
+is run ahead, and enters as one value a trip (`Var.stacked`); so does what is a function of one owner's xs (`Var.rows`).
 """
 
 from dataclasses import dataclass
@@ -86,10 +86,10 @@ def scan(params: dict, inputs: list[Var], avals: list, line: str) -> Loop:
     outer = len(inputs) - xs
     outs = [jaxprs.aval(v)[0] for v in body.outvars]
     carries = sum(1 for (shape, _), own in zip(avals, outs, strict=True) if len(shape) == len(own))
+    consts, carry, rows = inputs[: outer - carries], inputs[outer - carries : outer], inputs[outer:]
     return Loop(
-        params["jaxpr"], tuple(inputs[: outer - carries]), tuple(inputs[outer - carries : outer]), tuple(inputs[outer:]),
-        int(params["length"]), bool(params["reverse"]), line,
-    )  # fmt: skip
+        params["jaxpr"], tuple(consts), tuple(carry), tuple(rows), int(params["length"]), bool(params["reverse"]), line
+    )
 
 
 def while_(params: dict, inputs: list[Var], line: str) -> Loop:

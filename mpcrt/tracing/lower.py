@@ -1,7 +1,7 @@
 """Lowering: runs the rules of live equations on a Builder, and asks for plan inputs only at the frontier.
 
-A value that one owner can compute stays out of the plan until something secret needs it. Then the frontier is moved back
-over layout that keeps or enlarges (reshape, broadcast, pad, ...), so that the small value is shared, and becomes an input.
+A value that one owner can compute stays out of the plan until something secret needs it. Then the frontier is moved
+back over layout that keeps or enlarges (reshape, broadcast, pad), so that the small value is shared, as an input.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,7 +18,7 @@ from mpcrt.tracing.registry import RULES, NeedsUnrolling, unsupported
 
 Encode = Callable[[Builder, np.ndarray], Value]
 SAME_SIZE = {"reshape", "transpose", "squeeze", "expand_dims", "rev", "copy", "copy_p"}
-ENLARGING = {"broadcast_in_dim", "pad", "concatenate", "tile"}
+ENLARGING = {"broadcast_in_dim", "pad", "concatenate", "stack", "tile"}
 
 
 class Lowering:
@@ -197,7 +197,7 @@ class Lowering:
         return first if var.size == 1 or (var.known == first).all() else None
 
     def factor(self, var: Var) -> Value:
-        """The plan value of var as a factor: a constant with as many fraction bits as it deserves. Scalars stay scalars."""
+        """The plan value of var as a factor: a constant with the fraction bits it deserves. Scalars stay scalars."""
         if var.known is None or var.boolean:
             return self.value(var)
         encode = Builder.factor if var.floating else Builder.integer
@@ -214,8 +214,8 @@ class Lowering:
         return self.value(var)
 
     def saturated(self, var: Var, magnitude: float | None = None) -> Value:
-        """A constant whose infinities and out-of-range entries become `magnitude` with their sign; by default a number that
-        products with ordinary factors still hold."""
+        """A constant whose infinities and out-of-range entries become `magnitude` with their sign; by default a number
+        that products with ordinary factors still hold."""
         if not var.constant or not var.floating:
             return self.value(var)
         top = limit(self.fraction) * (1 - 2.0**-20)
@@ -238,7 +238,7 @@ def clipped(values: np.ndarray, top: float, stand_in: float) -> np.ndarray:
 
 
 def movable(eqn: Eqn) -> bool:
-    """Whether the frontier moves back over eqn: the layout is free on shares and what goes in is no larger than what comes out."""
+    """Whether the frontier moves back over eqn: layout, free on shares, whose input is no larger than its output."""
     unknown = {id(v): v for v in eqn.inputs if v.known is None}
     if any(v.visibility != eqn.outputs[0].visibility for v in unknown.values()):
         return False

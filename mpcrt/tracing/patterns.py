@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+import mpcrt.numerics as numerics
 from mpcrt.plan import Value
 from mpcrt.tracing.graph import Eqn, Var
 from mpcrt.tracing.lower import Lowering
@@ -104,7 +105,7 @@ def nonpositive(var: Var, depth: int = DEPTH) -> bool:
     if made.name == "neg":
         return nonnegative(inputs[0], depth - 1)
     if made.name == "sub":
-        return bounds(inputs[1], inputs[0]) or nonpositive(inputs[0], depth - 1) and nonnegative(inputs[1], depth - 1)
+        return bounds(inputs[1], inputs[0]) or (nonpositive(inputs[0], depth - 1) and nonnegative(inputs[1], depth - 1))
     if made.name == "mul":
         return any(nonpositive(x, depth - 1) and nonnegative(y, depth - 1) for x, y in (inputs, inputs[::-1]))
     if made.name == "div":
@@ -127,10 +128,6 @@ def bounds(top: Var, var: Var) -> bool:
         elif made.name == "max":
             unknown = [v for v in made.inputs if v.known is None]
             made = unknown[0].made if len(unknown) == 1 else None
-        elif made.name == "select_n":
-            # jax.nn.logsumexp guards its maximum with is_finite, which always holds here
-            test = made_by(made.inputs[0], "is_finite")
-            made = made.inputs[2].made if test is not None else None
         else:
             return False
     return False
@@ -180,6 +177,4 @@ def _evaluate(var: Var, known: dict[Var, float]) -> float:
 
 
 def _apply(low: Lowering, name: str, x: Value) -> Value:
-    from mpcrt import numerics
-
     return numerics.silu(low.b, x) if name == "silu" else numerics.gelu(low.b, x, name == "gelu_tanh")

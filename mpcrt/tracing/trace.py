@@ -27,10 +27,10 @@ def trace(
 ) -> Traced:
     """The plan of `function(*args)` under plain JAX's semantics.
 
-    `args`: a sequence of pytrees whose leaves are `Abstract`, `Public(array)`, or concrete arrays and scalars that every
-    party has (constants). Arguments in `static_argnums` go to the function as they are. `mode="secret"` makes every
-    abstract leaf secret. `allowed_constants`: ids of closure arrays that may be published. Raises TraceError for what has
-    no plan, naming primitive and line; InputError for a leaf that JAX would cut.
+    `args`: a sequence of pytrees whose leaves are `Abstract`, `Public(array)`, or concrete arrays and scalars that
+    every party has (constants). Arguments in `static_argnums` go to the function as they are. `mode="secret"` makes
+    every abstract leaf secret. `allowed_constants`: ids of closure arrays that may be published. Raises TraceError for
+    what has no plan, naming primitive and line; InputError for a leaf that JAX would cut.
     """
     static = {i % max(len(args), 1): args[i] for i in static_argnums}
     given = [a for i, a in enumerate(args) if i not in static]
@@ -63,9 +63,7 @@ def shape_of(leaf: Any, index: int) -> Any:
     dtype = np.dtype(leaf.dtype)
     kept = jax.dtypes.canonicalize_dtype(dtype)
     if dtype.kind in "iu" and kept != dtype:
-        raise InputError(
-            f"argument leaf {index}: {dtype} would be cut to {kept}; convert it, or set jax_enable_x64 (JAX_ENABLE_X64=1)"
-        )
+        raise InputError(f"argument leaf {index}: {dtype} would be cut to {kept}; convert it, or set jax_enable_x64")
     return jax.ShapeDtypeStruct(tuple(leaf.shape), kept)
 
 

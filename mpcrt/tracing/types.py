@@ -11,8 +11,8 @@ from mpcrt.plan import Plan
 
 @dataclass(frozen=True)
 class Abstract:
-    """A leaf that is not known while tracing. `visibility`: "public", "secret" or "private(<party>)"; `wire`: how a value
-    already on the device is held ("masked", "shared", "public"), None where its visibility decides."""
+    """A leaf that is not known while tracing. `visibility`: "public", "secret" or "private(<party>)"; `wire`: how a
+    value already on the device is held ("masked", "shared", "public"), None where its visibility decides."""
 
     shape: tuple[int, ...]
     dtype: np.dtype

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+import mpcrt.numerics as numerics
 from mpcrt.plan import Value
 from mpcrt.tracing import patterns
 from mpcrt.tracing.graph import Eqn, Var
@@ -75,8 +76,6 @@ def square(low: Lowering, e: Eqn) -> Value:
 
 @rule("integer_pow")
 def integer_pow(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     exponent = e.params["y"]
     x = low.value(e.inputs[0])
     if exponent == 0:
@@ -101,8 +100,6 @@ def positive_power(low: Lowering, x: Value, exponent: int) -> Value:
 
 @rule("pow")
 def pow_(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     x, y = e.inputs
     exponent = low.scalar(y)
     if exponent is None:
@@ -125,8 +122,6 @@ def pow_(low: Lowering, e: Eqn) -> Value:
 
 @rule("div")
 def div(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     x, y = e.inputs
     if not e.outputs[0].floating:
         raise low.fail(e, "of integers", "convert to float and divide, or divide in a party function before sharing")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+import mpcrt.numerics as numerics
 from mpcrt.plan import Value
 from mpcrt.ring.codec import limit
 from mpcrt.tracing.graph import Eqn, Var
@@ -86,8 +87,6 @@ def rectified(low: Lowering, var: Var) -> Value:
 
 @rule("max", "min")
 def extremum(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     b, largest = low.b, e.name == "max"
     if e.outputs[0].boolean:
         return (b.or_ if largest else b.and_)(*map(low.value, e.inputs))

@@ -8,7 +8,7 @@ from mpcrt.tracing.graph import Eqn, Var
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import NeedsUnrolling, rule
 
-REMEDY = "index with constants or public values; for a secret index multiply by a one-hot (jax.nn.one_hot in a party function)"
+REMEDY = "index with constants; for a secret index multiply by a one-hot made in a party function (jax.nn.one_hot)"
 
 
 def positions(low: Lowering, e: Eqn, indices: tuple[Var, ...], compute) -> list[np.ndarray]:

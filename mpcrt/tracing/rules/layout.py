@@ -10,7 +10,10 @@ from mpcrt.tracing.registry import rule
 
 @rule("reshape", "squeeze", "expand_dims")
 def reshape(low: Lowering, e: Eqn) -> Value:
-    return low.b.reshape(low.value(e.inputs[0]), e.outputs[0].shape)
+    x, order = low.value(e.inputs[0]), e.params.get("dimensions")
+    if e.name == "reshape" and order is not None:
+        x = low.b.transpose(x, order)
+    return low.b.reshape(x, e.outputs[0].shape)
 
 
 @rule("copy", "copy_p")
@@ -37,7 +40,7 @@ def slice_(low: Lowering, e: Eqn) -> Value:
 
 @rule("split")
 def split(low: Lowering, e: Eqn) -> list[Value]:
-    x, axis = low.value(e.inputs[0]), e.params["axis"]
+    x, axis = low.value(e.inputs[0]), int(e.params["axis"])
     ends = np.cumsum([int(n) for n in e.params["sizes"]]).tolist()
     pieces = []
     for begin, end in zip([0, *ends], ends, strict=False):
@@ -66,7 +69,30 @@ def tile(low: Lowering, e: Eqn) -> Value:
 @rule("concatenate")
 def concatenate(low: Lowering, e: Eqn) -> Value:
     values = [low.saturated(v) for v in e.inputs if v.size or len(e.inputs) == 1]
-    return low.b.concat(values, e.params["dimension"]) if values else low.zeros(e.outputs[0].shape, e.outputs[0].dtype)
+    return (
+        low.b.concat(values, int(e.params["dimension"]))
+        if values
+        else low.zeros(e.outputs[0].shape, e.outputs[0].dtype)
+    )
+
+
+@rule("stack")
+def stack(low: Lowering, e: Eqn) -> Value:
+    axis = int(e.params["axis"])
+    shape = list(e.outputs[0].shape)
+    shape[axis] = 1
+    return low.b.concat([low.b.reshape(low.saturated(v), shape) for v in e.inputs], axis)
+
+
+@rule("unstack")
+def unstack(low: Lowering, e: Eqn) -> list[Value]:
+    x, axis = low.value(e.inputs[0]), int(e.params["axis"])
+    rows = []
+    for i, out in enumerate(e.outputs):
+        start, limit = [0] * len(x.shape), list(x.shape)
+        start[axis], limit[axis] = i, i + 1
+        rows.append(low.b.reshape(low.b.slice(x, start, limit), out.shape))
+    return rows
 
 
 @rule("pad")

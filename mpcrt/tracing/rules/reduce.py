@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+import mpcrt.numerics as numerics
 from mpcrt.plan import Value
 from mpcrt.tracing import jaxprs
 from mpcrt.tracing.graph import Eqn
@@ -20,8 +21,6 @@ def reduce_sum(low: Lowering, e: Eqn) -> Value:
 
 @rule("reduce_max", "reduce_min")
 def reduce_extremum(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     (var,), axes = e.inputs, tuple(int(a) for a in e.params["axes"])
     if var.boolean:
         return (reduce_or if e.name == "reduce_max" else reduce_and)(low, e)
@@ -69,13 +68,10 @@ def reduce(low: Lowering, e: Eqn) -> Value:
 
 @rule("argmax", "argmin")
 def argmax(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     (var,), (axis,) = e.inputs, e.params["axes"]
-    if var.boolean:
-        raise low.fail(e, "of bools", "convert to int32 first")
+    x = low.b.to_ring(low.value(var)) if var.boolean else low.value(var)
     function = numerics.argmax if e.name == "argmax" else numerics.argmin
-    return low.b.reshape(function(low.b, low.value(var), int(axis), width(var)), e.outputs[0].shape)
+    return low.b.reshape(function(low.b, x, int(axis), 2 if var.boolean else width(var)), e.outputs[0].shape)
 
 
 def scan_axis(low: Lowering, e: Eqn, combine: Callable[[Value, Value], Value]) -> Value:
@@ -110,16 +106,12 @@ def cumprod(low: Lowering, e: Eqn) -> Value:
 
 @rule("cummax", "cummin")
 def cummax(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     function = numerics.maximum if e.name == "cummax" else numerics.minimum
     return scan_axis(low, e, lambda x, y: function(low.b, x, y, width(e.inputs[0])))
 
 
 @rule("sort")
 def sort(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     if len(e.inputs) != 1 or e.inputs[0].boolean:
         raise low.fail(
             e, f"of {len(e.inputs)} operands", "sort one array of numbers; carry indices in a party function"

@@ -2,6 +2,7 @@
 
 import math
 
+import mpcrt.numerics as numerics
 from mpcrt.plan import Value
 from mpcrt.tracing.graph import Eqn
 from mpcrt.tracing.lower import Lowering
@@ -12,29 +13,21 @@ from mpcrt.tracing.rules.arithmetic import scaled
 
 @rule("exp")
 def exp(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     x = low.value(e.inputs[0])
     return numerics.exp_nonpositive(low.b, x) if nonpositive(e.inputs[0]) else numerics.exp(low.b, x)
 
 
 @rule("exp2")
 def exp2(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     x = scaled(low, low.value(e.inputs[0]), math.log(2))
     return numerics.exp_nonpositive(low.b, x) if nonpositive(e.inputs[0]) else numerics.exp(low.b, x)
 
 
 @rule("log", "log1p", "expm1", "tanh", "erf", "erfc", "sqrt", "rsqrt")
 def named(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     return getattr(numerics, e.name)(low.b, low.value(e.inputs[0]))
 
 
 @rule("logistic")
 def logistic(low: Lowering, e: Eqn) -> Value:
-    from mpcrt import numerics
-
     return numerics.sigmoid(low.b, low.value(e.inputs[0]))

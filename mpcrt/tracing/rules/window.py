@@ -1,10 +1,11 @@
-"""reduce_window with sum, max and min, and the gradients of pooling; windows as strided slices, one axis after another."""
+"""reduce_window with sum, max and min, and the gradients of pooling; windows as strided slices, axis by axis."""
 
 from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 
+import mpcrt.numerics as numerics
 from mpcrt.plan import Value
 from mpcrt.tracing import jaxprs
 from mpcrt.tracing.graph import Eqn, constant
@@ -56,8 +57,6 @@ def reduce_window_max(low: Lowering, e: Eqn) -> Value:
 
 
 def extremum(low: Lowering, e: Eqn, largest: bool) -> Value:
-    from mpcrt import numerics
-
     var = e.inputs[0]
     function = numerics.maximum if largest else numerics.minimum
     filling = (-1 if largest else 1) * (np.inf if var.floating else 2.0 ** (8 * np.dtype(var.dtype).itemsize - 1))
@@ -75,7 +74,7 @@ def reduce_window(low: Lowering, e: Eqn) -> Value:
             raise low.fail(e, "with this initial value", "start sums from 0")
         return reduce_window_sum(low, e)
     start = low.scalar(e.inputs[1])
-    if start is None or np.isfinite(float(start)) and e.inputs[0].floating:
+    if start is None or (np.isfinite(float(start)) and e.inputs[0].floating):
         raise low.fail(e, "with this initial value", "start from -inf (max) or inf (min)")
     return extremum(low, e, name == "max")
 
@@ -103,8 +102,6 @@ def winners(low: Lowering, e: Eqn, x: Value) -> tuple[list[tuple[int, ...]], lis
     wide = padded(low, x, filling, config)
     places = list(product(*(range(int(n)) for n in p["window_dimensions"])))
     slices = [place(low, wide, at, p) for at in places]
-    from mpcrt import numerics
-
     function = numerics.maximum if largest else numerics.minimum
     top = tree(slices, lambda x, y: function(b, x, y, width(operand)))
     equal = [b.equal(s, top, width(operand) or 48) for s in slices]
