@@ -37,6 +37,10 @@ class Shell:
         print(line, file=sys.stderr, flush=True)
 
 
+class _Interrupted(Exception):
+    """Ctrl-C, SIGTERM or SIGHUP."""
+
+
 class Commands(click.Group):
     """A group whose errors end the process by the table in docs/exit-codes.md."""
 
@@ -44,6 +48,12 @@ class Commands(click.Group):
         shell = Shell()
         options |= {"prog_name": "mpcrt", "standalone_mode": False, "obj": shell}
         sys.exit(self._run(shell, *arguments, **options))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _Interrupted from None  # click would print an empty line
 
     def _run(self, shell: Shell, *arguments: Any, **options: Any) -> int:
         try:
@@ -57,7 +67,7 @@ class Commands(click.Group):
             hint = f" (see `{context.command_path} --help`)" if context is not None else ""
             shell.say(error.format_message().rstrip(".") + hint, exit_codes.USAGE)
             return exit_codes.USAGE
-        except (click.Abort, KeyboardInterrupt):
+        except (_Interrupted, click.Abort, KeyboardInterrupt):
             shell.say("interrupted", exit_codes.INTERRUPTED)
             return exit_codes.INTERRUPTED
         except BrokenPipeError:

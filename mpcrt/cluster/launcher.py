@@ -23,6 +23,7 @@ from mpcrt.cluster.signals import terminating_signals
 from mpcrt.cluster.sockets import close_all, listening_sockets
 
 FAILURE_SLACK = 5.0
+KILLED_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -145,10 +146,12 @@ def run_local(
     command: Callable[[Start], Sequence[str]] = party_command,
     relay: Relay | None = None,
     patience: float | None = None,
+    sockets: Mapping[str, socket.socket] | None = None,
 ) -> int:
     """Runs a program at every party here and returns the most telling exit code; 130 when interrupted.
 
-    Once a process has failed the others have `patience` seconds (default: `idle` and a little) to end by themselves.
+    `sockets` already listen on the file's addresses, where the caller has chosen them. Once a process has failed the
+    others have `patience` seconds to end by themselves (default: `idle` and a little; less when one was killed).
     Raises ConfigError when an address of the file cannot be listened on.
     """
     patience = config.timeouts.idle + FAILURE_SLACK if patience is None else patience
@@ -156,7 +159,7 @@ def run_local(
     relay = relay or Relay(config.names, prefix=not options.log_json)
     with terminating_signals():
         try:
-            sockets = listening_sockets(config)
+            sockets = listening_sockets(config) if sockets is None else sockets
             with LocalRun(config, sockets, program, arguments, options=options, command=command, relay=relay) as run:
                 ended_here = _wait(run, patience)
                 run.processes.close()
@@ -177,9 +180,11 @@ def _wait(run: LocalRun, patience: float) -> tuple[str, ...]:
     """Until all have ended; returns those that had to be ended because they outstayed another's failure."""
     deadline: float | None = None
     while running := run.processes.running:
-        now = time.monotonic()
-        if deadline is None and any(run.processes.return_codes.values()):
-            deadline = now + patience
+        now, codes = time.monotonic(), run.processes.return_codes.values()
+        if any(code < 0 for code in codes):  # here it is certain at once; the others could only wait for `idle`
+            patience = min(patience, KILLED_PATIENCE)
+        if any(codes):
+            deadline = min(deadline or now + patience, now + patience)
         if deadline is not None and now > deadline:
             run.processes.stop()
             return running

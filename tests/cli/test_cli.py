@@ -171,7 +171,7 @@ ERRORS = [
 def test_errors_end_with_their_code_and_one_line(runtime, cluster, program, error, code, message):
     runtime.result = error
     result = invoke("run", cluster, program, "--party", "alice")
-    assert (result.exit_code, result.stderr.strip()) == (code, f"mpcrt: alice: {message}")
+    assert (result.exit_code, result.stderr) == (code, f"mpcrt: alice: {message}\n")
     result = invoke("run", cluster, program, "--party", "alice", "--log-json")
     entry = json.loads(result.stderr)
     assert result.exit_code == code

@@ -130,8 +130,17 @@ def test_json_logs_have_no_prefix(world):
 def test_who_outstays_a_failure_is_ended(world, laggard):
     began = time.monotonic()
     assert world.run(laggard, "exit1", "exit3", patience=0.3) == 1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 20
     assert "mpcrt: bob: load_data failed" in world.err.getvalue().splitlines()[-1]
+
+
+def test_a_killed_process_ends_the_others_before_idle(world, monkeypatch):
+    monkeypatch.setattr("mpcrt.cluster.launcher.KILLED_PATIENCE", 0.3)
+    began = time.monotonic()
+    assert world.run("sleep", "killed", "sleep") == 3
+    assert time.monotonic() - began < 20 < world.config.timeouts.idle
+    last = world.err.getvalue().splitlines()[-1]
+    assert last == "mpcrt: bob: was killed by SIGKILL [exit codes: alice 3, bob 3, dealer 3]"
 
 
 def test_grandchildren_end_with_their_party(world):
