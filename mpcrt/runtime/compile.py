@@ -138,11 +138,12 @@ def substitute(argument: Any) -> Any:
         part = structure_of(argument)
         count = max(trees.leaf_numbers(part), default=-1) + 1
         return trees.unflatten(part, [Source(value, i) for i in range(count)])
-    if isinstance(argument, dict):
-        return {k: substitute(v) for k, v in argument.items()} if type(argument) is dict else argument
-    if type(argument) in (list, tuple):
-        return type(argument)(substitute(v) for v in argument)
-    return argument
+    import jax
+
+    def is_handle(node: Any) -> bool:
+        return isinstance(node, Handle)
+
+    return jax.tree_util.tree_map(lambda x: substitute(x) if is_handle(x) else x, argument, is_leaf=is_handle)
 
 
 def _is_source(leaf: Any) -> bool:

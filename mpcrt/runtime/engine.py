@@ -209,8 +209,11 @@ class Engine:
 
     def _inject(self, call: calls.Inject) -> None:
         self._announce(call)
-        structure, leaves = flatten_result(call.tree, call.name)
         call.result.ownerless = True
+        if call.placement.name != self.session.me:
+            self._pending[call.number] = call.result
+            return
+        structure, leaves = flatten_result(call.tree, call.name)
         self._set_plain(call.result, structure, leaves)
         self._send_meta(call.result, self._others)
 
@@ -220,6 +223,7 @@ class Engine:
         device = call.placement.name
         for handle in handles_in((call.args, call.kwargs)):
             self._resolve(parts(handle)[0])
+        started = time.monotonic()
         self.session.set_tracing(device)
         try:
             args = positional(call.function, call.args, call.kwargs)
@@ -237,9 +241,10 @@ class Engine:
         self._announce_plan(call, compiled, [*(c for c, _ in asked), run])
         if asked or new:
             self._agree(call)
-        self._execute(asked)
+            self._execute(asked)
+            started = time.monotonic()
         try:
-            self.devices.run(run, compiled.schedule)
+            self.devices.run(run, compiled.schedule, started)
         except ProtocolError:
             self._agree(call)
             raise
@@ -248,7 +253,7 @@ class Engine:
         with self.session.changed:
             value = call.result
             value.wires, value.forms, value.rebuild = made, forms, compiled.rebuild
-            value.plan_types = list(types)
+            value.plan_types, value.trace_seconds = list(types), compiled.seconds
             value.describe(compiled.structure, compiled.types)
             self.session.changed.notify_all()
 

@@ -54,7 +54,7 @@ class Devices:
         if reader is None:
             if command.provider == self._me:
                 assert words is not None
-                protocols.provide(self._link, command.step, command.type, tuple(device.parties), device.dealer, words)
+                protocols.provide(self._link, command.step, command.type, words, tuple(device.parties), device.dealer)
             return
         if self._me == device.dealer:
             made = reader.share(command.step, command.type, command.provider)
@@ -75,13 +75,13 @@ class Devices:
         if self.takes_part(command.device):
             self._wires[command.device, command.wire] = words
 
-    def run(self, command: Run, schedule: Schedule) -> None:
-        """Runs the plan; ends when this process's part is done."""
+    def run(self, command: Run, schedule: Schedule, started: float | None = None) -> None:
+        """Runs the plan; ends when this process's part is done. `started`: when the call began, where that was before."""
         reader = self._readers.get(command.device)
         if reader is None:
             return
         wires = [self.wire(command.device, number) for number in command.inputs]
-        self.started = time.monotonic()
+        self.started = time.monotonic() if started is None else started
         made = reader.run(command.step, schedule, wires)
         self.ended = time.monotonic()
         for number, value in zip(command.outputs, made, strict=True):

@@ -94,7 +94,6 @@ def connect(config: ClusterConfig, link: Link, has_program: bool) -> Roster:
     log.info("waiting for %s", ", ".join(link.peers))
     link.open()
     roster = greet(link, config, has_program=has_program, version=package_version())
-    log.info("connected: %s", ", ".join(link.peers))
     return roster
 
 

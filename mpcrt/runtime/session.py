@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -87,10 +88,10 @@ class Session:
         """Asks every process for its counters; the value's one leaf is a dict of them by name."""
         return parts(self._submit(calls.ReportCall("report of counters", "report"), public, "report"))[0]
 
-    def inject(self, tree: Any, origin: str = "argument") -> Handle:
-        """A value that this process, and by number alone every other, has: its leaves become secrets without an owner."""
-        call = calls.Inject("argument of a secure function", "argument", Party(self.me), tree)
-        return self._submit(call, Party(self.me), origin)
+    def inject(self, tree: Any, party: str, origin: str = "argument") -> Handle:
+        """A value that `party` has (elsewhere `tree` is ignored): its leaves are shared as secrets without an owner."""
+        call = calls.Inject(f"argument without an owner from {party}", origin, Party(party), tree)
+        return self._submit(call, Party(party), origin)
 
     def _submit(self, call: calls.Call, placement: Placement, origin: str) -> Handle:
         self._enter()
@@ -284,6 +285,10 @@ def handles_in(tree: Any) -> list[Handle]:
         return [h for v in tree.values() for h in handles_in(v)]
     if isinstance(tree, list | tuple):
         return [h for v in tree for h in handles_in(v)]
+    if "jax" in sys.modules and not isinstance(tree, str | bytes | int | float | None):
+        import jax
+
+        return [leaf for leaf in jax.tree_util.tree_leaves(tree) if isinstance(leaf, Handle)]
     return []
 
 

@@ -45,6 +45,7 @@ class Value:
         self.plan_types: list[Type] = []
         self.shared: dict[Any, Wire] = {}
         self.ownerless = False
+        self.trace_seconds = 0.0
 
     @property
     def known(self) -> bool:

@@ -1,0 +1,257 @@
+"""LocalCluster: the parties as real processes on this machine, for notebooks and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import io
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal, Self
+
+from mpcrt.cluster import config as configs
+from mpcrt.cluster.config import ClusterConfig, Party
+from mpcrt.cluster.launcher import LocalRun, run_local
+from mpcrt.cluster.options import RunOptions
+from mpcrt.cluster.relay import Relay
+from mpcrt.cluster.sockets import close_all, free_ports_cluster
+from mpcrt.errors import LinkError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
+from mpcrt.runtime import placements
+from mpcrt.runtime.counters import Statistics, total
+from mpcrt.runtime.engine import Engine
+from mpcrt.runtime.links import make_link
+from mpcrt.runtime.main import connect
+from mpcrt.runtime.session import Session
+from mpcrt.runtime.values import parts
+
+DRIVER = "driver"
+CLOSE_SECONDS = 5.0
+
+
+class LocalCluster:
+    """A context manager: starts every party and dealer as `python -m mpcrt run ... --party P`, without a program.
+
+    The caller joins as one more party, `driver`, which gives inputs and gets outputs and does not compute. `cluster` is a
+    file, a ClusterConfig, or None for `parties` computing parties and a dealer; ports are free ones. `tls="off"` makes
+    plaintext links, for measurements; otherwise certificates are made for the occasion. `verbose` shows the logs.
+    """
+
+    def __init__(
+        self,
+        cluster: str | Path | ClusterConfig | None = None,
+        *,
+        parties: int = 2,
+        fraction_bits: int = 18,
+        tls: Literal["off"] | None = None,
+        verbose: bool = False,
+    ) -> None:
+        if cluster is None:
+            config = configs.local(parties, fraction_bits=fraction_bits, tls=tls)
+        else:
+            config = cluster if isinstance(cluster, ClusterConfig) else configs.load(cluster)
+            config = config.replace(tls="off") if tls == "off" else config
+        if DRIVER in config.parties:
+            raise UsageError(f"{config.file} has a party {DRIVER!r}, the name under which the caller joins; rename it")
+        self.config = config
+        self._verbose = verbose
+        self._run: LocalRun | None = None
+        self._session: Session | None = None
+        self._engine: Engine | None = None
+        self._lock = threading.Lock()
+
+    # -- life
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def start(self) -> Session:
+        """Start the processes, if they do not run yet. Called by the first `secure` call."""
+        if self._session is not None:
+            return self._session
+        joined = self.config.replace(parties={**self.config.parties, DRIVER: Party()})
+        config, sockets = free_ports_cluster(joined)
+        relay = Relay(self.config.names, err=None if self._verbose else _Nowhere())
+        options = RunOptions(verbose=self._verbose, local_processes=len(self.config.names))
+        self._run = LocalRun(config, sockets, names=self.config.names, options=options, relay=relay)
+        try:
+            link = make_link(self._run.config, DRIVER)
+            session = Session(self._run.config, DRIVER)
+            link.on_failure = lambda error: void(session.fail(error))
+            self._engine = Engine(session, lambda: (link, connect(session.config, link, has_program=True)))
+            self._engine.link = link
+            self._engine.thread.start()
+        except BaseException:
+            self._run.close()
+            raise
+        self._session = session
+        return session
+
+    def close(self) -> None:
+        """End all processes. After a failure they are ended at once."""
+        session, run, engine = self._session, self._run, self._engine
+        self._session = self._run = self._engine = None
+        if run is None:
+            return
+        try:
+            if session is not None and session.failure is None:
+                session.thread = threading.get_ident()
+                with contextlib.suppress(MpcrtError):
+                    session.finish()
+            if engine is not None and engine.link is not None:
+                with contextlib.suppress(MpcrtError):
+                    engine.link.close()
+            if session is not None and session.failure is None:
+                run.processes.wait(CLOSE_SECONDS)
+        finally:
+            run.close()
+
+    # -- what it is for
+
+    def secure(
+        self, function: Callable[..., Any], static_argnums: int | Sequence[int] = (), *, device: str | None = None
+    ) -> Callable[..., Any]:
+        """`function` on shares: its arguments become secrets without an owner, its result is plain JAX's pytree.
+
+        Arguments named by `static_argnums` go to the function as they are. The result's leaves are NumPy arrays.
+        """
+        name = device or next(iter(self.config.devices))
+        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+
+        def call(*args: Any) -> Any:
+            with self._lock:
+                return self._secure(placements.Spu(name), function, numbers, args)
+
+        return call
+
+    def _secure(self, device: placements.Spu, function: Callable, static: tuple[int, ...], args: tuple) -> Any:
+        import jax
+
+        session = self.start()
+        session.thread = threading.get_ident()
+        fixed = {i % max(len(args), 1) for i in static}
+        try:
+            given = []
+            for i, argument in enumerate(args):
+                if i in fixed:
+                    given.append(argument)
+                    continue
+                leaves, treedef = jax.tree_util.tree_flatten(argument)
+                handle = session.inject(list(leaves), DRIVER, f"argument {i}")
+                given.append(jax.tree_util.tree_unflatten(treedef, [handle[k] for k in range(len(leaves))]))
+            shown = session.secure_call(device, function, static, tuple(given), {})
+            value, _ = parts(shown.to(placements.Party(DRIVER)))
+            session.wait_leaves(value)
+            return value.tree()
+        except MpcrtError as error:
+            raise self._explained(error) from None
+
+    @property
+    def statistics(self) -> Statistics:
+        """Rounds and bytes of all secure calls so far, of all processes."""
+        with self._lock:
+            session = self.start()
+            session.thread = threading.get_ident()
+            value = session.report()
+            session.wait_leaves(value)
+            assert value.leaves is not None
+            return total(value.leaves[0])
+
+    def run(self, program: str | Path | Callable[[], Any], args: Sequence[str] = ()) -> None:
+        """Run a program file, or a module-level function in place of its `main`, at every party, as `mpcrt run` does.
+
+        Raises MpcrtError saying what failed where, when a process ends with another code than 0.
+        """
+        with program_file(program) as path:
+            config, sockets = free_ports_cluster(self.config)
+            relay = Relay(config.names, err=None if self._verbose else _Nowhere())
+            said = _Last()
+            relay.say = said  # type: ignore[method-assign]
+            try:
+                options = RunOptions(verbose=self._verbose, local_processes=len(config.names))
+                code = run_local(config, path, [str(a) for a in args], options=options, relay=relay, sockets=sockets)
+            finally:
+                close_all(sockets)
+        if code:
+            kinds = {1: UserFunctionError, 2: UsageError, 130: KeyboardInterrupt}
+            raise kinds.get(code, LinkError)(f"{program_name(program)} ended with code {code}: {said.line}")
+
+    def _explained(self, error: MpcrtError) -> MpcrtError:
+        """The error, with what a child that ended said last."""
+        run = self._run
+        if run is None:
+            return error
+        run.processes.wait(0.5)
+        for name, code in run.processes.poll().items():
+            if code < 0 and isinstance(error, PeerLost | LinkError):
+                return PeerLost(f"{name}'s process was killed by signal {-code}", name)
+            last = run.relay.last.get(name, "")
+            if last.startswith(f"mpcrt: {name}: ") and isinstance(error, PeerFailed) and error.party == name:
+                error.add_note(last)
+        return error
+
+
+class _Nowhere(io.TextIOBase):
+    """A text stream that forgets."""
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+
+class _Last:
+    """Keeps the last thing said."""
+
+    line = ""
+
+    def __call__(self, line: str) -> None:
+        self.line = line.removeprefix("mpcrt: ")
+
+
+def void(_: object) -> None:
+    return None
+
+
+def program_name(program: str | Path | Callable[[], Any]) -> str:
+    return placements.function_name(program) if callable(program) else str(program)
+
+
+@contextlib.contextmanager
+def program_file(program: str | Path | Callable[[], Any]):
+    """The path of a program file; for a function, a file that runs it instead of main.
+
+    Raises UsageError for what other processes could not import.
+    """
+    if not callable(program):
+        path = Path(program)
+        if not path.is_file():
+            raise UsageError(f"{path}: no such program file")
+        yield path
+        return
+    path = module_file(program)
+    import tempfile
+
+    with tempfile.TemporaryDirectory(prefix="mpcrt-program-") as folder:
+        stub = Path(folder) / f"run_{path.stem}.py"
+        stub.write_text(
+            "from pathlib import Path\n\nfrom mpcrt.runtime import programs\n\n"
+            f"main = getattr(programs.load(Path({str(path)!r})), {program.__name__!r})\n",
+            encoding="utf-8",
+        )
+        yield stub
+
+
+def module_file(function: Callable[..., Any]) -> Path:
+    """The file of a module-level function. Raises UsageError for closures, lambdas, and functions of `__main__`."""
+    name = placements.function_name(function)
+    module: ModuleType | None = sys.modules.get(getattr(function, "__module__", ""))
+    remedy = "save it to a file, as a function of a module, and pass that function or the file"
+    if module is None or module.__name__ == "__main__":
+        raise UsageError(f"{name} is defined in this notebook or script, which other processes cannot import; {remedy}")
+    if getattr(module, name, None) is not function or not getattr(module, "__file__", None):
+        raise UsageError(f"{name} is no module-level function, so other processes cannot import it; {remedy}")
+    return Path(inspect.getfile(module))
