@@ -266,8 +266,8 @@ def _(types, a):
 
 @op("msb", 1, "drop", "bits")
 def _(types, a):
-    """[x < 0], read from the `bits` bits above the `drop` lowest: right for 2^drop <= |x| < 2^(drop+bits-1), and for
-    drop = 0 down to 0; below 2^drop, a public coin as in truncation decides."""
+    """[x < 0], read from the `bits` bits above the `drop` lowest: right for -2^(drop+bits-1) <= x < 2^(drop+bits-1) -
+    2^drop, but that for drop > 0 a public coin decides whether -2^drop < x < 0 counts as 0, as in truncation."""
     (x,) = types
     ring(x)
     drop, bits = natural(a["drop"], 64), natural(a["bits"], 65)

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from mpcrt.errors import PeerFailed
 from mpcrt.plan import Builder, Plan, Type
 from mpcrt.plan.schedule import Schedule, schedule
-from mpcrt.protocols import Dealer, Keys, Online, provide, receive
+from mpcrt.protocols import Dealer, Keys, Online, cost, provide, receive
 from mpcrt.protocols import plaintext as clear
 from mpcrt.ring.prg import random_bytes
-from mpcrt.transport import Kind, MemoryNetwork
+from mpcrt.transport import Failure, Kind, MemoryNetwork
 
 NAMES = ("alice", "bob", "carol", "dave", "erin")
 
@@ -50,8 +51,7 @@ def parallel(functions: dict, links: dict) -> dict:
             results[name] = function()
         except BaseException as error:
             errors.append((name, error))
-            for link in links.values():
-                link.close()
+            links[name].abort(Failure(name, "a test", 0))
 
     threads = [threading.Thread(target=guarded, args=item, daemon=True) for item in functions.items()]
     for t in threads:
@@ -59,7 +59,7 @@ def parallel(functions: dict, links: dict) -> dict:
     for t in threads:
         t.join(100)
     if errors:
-        raise errors[0][1]
+        raise next((e for _, e in errors if not isinstance(e, PeerFailed)), errors[0][1])
     assert not any(t.is_alive() for t in threads), "a reader hangs"
     return results
 
@@ -145,8 +145,6 @@ def plan_of(function, *types: Type, wires=None) -> Plan:
 
 def check(plan: Plan, inputs, n=2, ulp: int = 0, **options) -> Outcome:
     """Runs and compares with the plaintext reader: equal, or up to `ulp` above; and cost with what was measured."""
-    from mpcrt.protocols import cost
-
     inputs = [np.asarray(x) for x in inputs]
     outcome = run(plan, inputs, n, **options)
     expected = clear.run(plan, inputs)

@@ -61,11 +61,11 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
     if y.mask.zero:
         if x.mask.zero and not lead:
             return np.zeros(node.results[0].shape, np.uint64)
-        return times(node, _less(x, lead, held[0].type.shape), y.opened)
+        return np.asarray(times(node, _less(x, lead, held[0].type.shape), y.opened))
     out = times(node, x.opened, _less(y, lead, held[1].type.shape))
     if not x.mask.zero:
-        out = out - times(node, x.mask.words().reshape(held[0].type.shape), y.opened)
-    return out
+        out = np.subtract(out, times(node, x.mask.words().reshape(held[0].type.shape), y.opened))
+    return np.asarray(out)
 
 
 def _less(x: Wire, lead: bool, shape: tuple[int, ...]) -> np.ndarray:
@@ -81,7 +81,7 @@ def product_dealer(ctx, x: Wire, y: Wire):
         return None
     node: Node = ctx.attrs["node"]
     lx, ly = (w.mask.words().reshape(h.type.shape) for w, h in zip((x, y), ctx.operands, strict=True))
-    return TIMES[node.op](node, lx, ly)
+    return np.asarray(TIMES[node.op](node, lx, ly))
 
 
 @cost("product")

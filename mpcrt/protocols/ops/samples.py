@@ -20,21 +20,20 @@ SAMPLES = 0
 
 
 @cache
-def basis_of(function: str, parameters: tuple, input_fraction: int, fraction: int) -> samples.Basis:
+def basis_of(function: str, parameters: tuple, fraction: int) -> samples.Basis:
     try:
-        return samples.parse(function, parameters, input_fraction, fraction)
+        return samples.parse(function, parameters, fraction)
     except ValueError as error:
         raise ProtocolError(str(error)) from None
 
 
-def basis(attrs: dict, input_fraction: int) -> samples.Basis:
-    return basis_of(attrs["function"], attrs["parameters"], input_fraction, attrs["fraction"])
+def basis(attrs: dict) -> samples.Basis:
+    return basis_of(attrs["function"], attrs["parameters"], attrs["fraction"])
 
 
 @plaintext("samples")
 def plain(node: Node, x: np.ndarray) -> np.ndarray:
-    shared = node.attrs["input_fraction"]
-    b = basis(node.attrs, shared)
+    b = basis(node.attrs)
     d = np.ascontiguousarray(x).reshape(-1)
     out = samples.evaluate(b, d, b.deal(np.zeros_like(d)))
     out += np.uint64(b.constant % 2**64)
@@ -43,7 +42,7 @@ def plain(node: Node, x: np.ndarray) -> np.ndarray:
 
 @online("samples")
 def samples_online(ctx, wire: Wire) -> np.ndarray:
-    b = basis(ctx.attrs, ctx.operands[0].type.fraction)
+    b = basis(ctx.attrs)
     words = samples.words(b)
     shares = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words).words()
     out = samples.evaluate(b, wire.opened.reshape(-1), shares.reshape(words, ctx.n))  # type: ignore[union-attr]
@@ -54,11 +53,10 @@ def samples_online(ctx, wire: Wire) -> np.ndarray:
 
 @dealer("samples")
 def samples_dealer(ctx, wire: Wire) -> None:
-    b = basis(ctx.attrs, ctx.operands[0].type.fraction)
+    b = basis(ctx.attrs)
     ctx.deal(SAMPLES, b.deal(wire.mask.words()), per=64 * samples.words(b))  # type: ignore[union-attr]
 
 
 @cost("samples")
 def samples_cost(shape: Shape) -> Traffic:
-    b = basis(shape.attrs, shape.operands[0].type.fraction)
-    return Traffic((), 8 * samples.words(b) * shape.n)
+    return Traffic((), 8 * samples.words(basis(shape.attrs)) * shape.n)
