@@ -74,8 +74,7 @@ def binder(primitive: Any, params: dict) -> Callable[..., list]:
     """A function of concrete (or traced) arrays that applies the primitive and gives a list of results."""
 
     def run(*operands):
-        functions, bound = primitive.get_bind_params(params)
-        result = primitive.bind(*functions, *operands, **bound)
+        result = primitive.bind(*operands, **params)
         return list(result) if primitive.multiple_results else [result]
 
     return run

@@ -61,7 +61,12 @@ class Body:
 def add(graph: Graph, name: str, params: dict, inputs: list[Var], avals: list, line: str) -> list[Var]:
     """The loop's results in graph; TraceError where its trips are not known."""
     loop = scan(params, inputs, avals, line) if name == "scan" else while_(params, inputs, line)
-    ahead = run_ahead(graph, loop)
+    try:
+        ahead = run_ahead(graph, loop)
+    except NeedsUnrolling:
+        if loop.trips is None:
+            raise
+        return unroll(graph, loop)
     if loop.trips is None:
         if ahead.trips is None:
             raise unsupported(
@@ -130,10 +135,7 @@ def run_ahead(graph: Graph, loop: Loop) -> Ahead:
         scratch = Graph(graph.parties, graph.allowed, trips=1, depth=graph.depth + 1, parent=None)
         carry = [probe(v, i in fixed, scratch.depth) for i, v in enumerate(loop.carry)]
         xs = [probe_row(v, scratch.depth) for v in loop.xs]
-        try:
-            results = scratch.inline(loop.body, [], [*loop.consts, *carry, *xs])
-        except NeedsUnrolling:
-            return Ahead(loop.trips, {})
+        results = scratch.inline(loop.body, [], [*loop.consts, *carry, *xs])
         lost = {i for i in fixed if results[i].known is None}
         if not lost:
             break

@@ -113,7 +113,7 @@ class Lowering:
 
     def _entering(self, var: Var, outside: "Lowering") -> Value:
         """In a loop: a value, or a row of a value, from outside."""
-        if var.rows is None:
+        if var.depth < self.graph.depth or var.rows is None:
             outer = outside.value(var)
             inner = self.b.input(outer.type)
             self.taken[var] = inner, outer
