@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -70,8 +69,9 @@ class Counters:
         return Statistics(max(r[0] for r in rows), sum(r[1] for r in rows), sum(r[2] for r in rows))
 
     def report(self) -> Report:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return Report(*self.mine(), peak, self._devices.started, self._devices.ended)
+        from mpcrt.cluster.memory import peak_rss_mb
+
+        return Report(*self.mine(), peak_rss_mb(), self._devices.started, self._devices.ended)
 
     def exchange(self, step: int, peers: Iterable[str], programs: Iterable[str]) -> dict[str, Report]:
         """Send this process's report to those with a program; who has one gets everybody's."""
