@@ -34,7 +34,7 @@ def mean(*salaries):
 
 @alice
 def tell(value):
-    print(f"mean salary: {value:.2f}")
+    print(f"mean salary: {value:.0f}")
 
 
 def main():
