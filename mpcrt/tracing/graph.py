@@ -10,6 +10,7 @@ from mpcrt.errors import TraceError
 from mpcrt.plan.types import PUBLIC, SECRET, join, owner
 from mpcrt.tracing import fold, jaxprs
 from mpcrt.tracing.registry import NeedsUnrolling, unsupported
+from mpcrt.tracing.types import is_public
 
 CLOSURE_BYTES = 64 * 1024
 IDENTITIES = {
@@ -160,7 +161,7 @@ class Graph:
     def closure(self, value: Any, line: str = "") -> Var:
         """A constant that the jaxpr carries."""
         size = getattr(value, "nbytes", 0)
-        if size > CLOSURE_BYTES and id(value) not in self.allowed:
+        if size > CLOSURE_BYTES and id(value) not in self.allowed and not is_public(value):
             shape = tuple(getattr(value, "shape", ()))
             raise TraceError(
                 f"{line + ': ' if line else ''}the function closes over an array {value.dtype}{list(shape)} of {size} "

@@ -20,11 +20,31 @@ class Abstract:
     wire: str | None = None
 
 
-@dataclass(frozen=True)
-class Public:
-    """Marks closure arrays or arguments as meant to be published (`mpcrt.public(array)`), whatever their size."""
+class Published:
+    """Owns the memory of a public array: views of it, whatever JAX wraps them in, still lead here."""
 
-    value: Any
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.__array_interface__ = array.__array_interface__
+
+
+class Public(np.ndarray):
+    """An array that is meant to be published (`mpcrt.public(array)`): a large one may be closed over or passed."""
+
+    def __new__(cls, value: Any) -> "Public":
+        return np.asarray(Published(np.ascontiguousarray(value))).reshape(np.shape(value)).view(cls)
+
+    @property
+    def value(self) -> np.ndarray:
+        return self.view(np.ndarray)
+
+
+def is_public(array: Any) -> bool:
+    """Whether this is a view of what `Public` made."""
+    base = array if isinstance(array, np.ndarray) else np.asarray(array)
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, Published)
 
 
 @dataclass(frozen=True)
