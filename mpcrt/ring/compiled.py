@@ -7,6 +7,7 @@ import numpy as np
 
 from mpcrt.ring import _native
 from mpcrt.ring.compiled_blocks import bit_plane, deal_products, deal_tables, evaluate, gather, look_up
+from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
 from mpcrt.ring.prg import KEY_BYTES
 from mpcrt.ring.reference import check_words, conv_shape, flat, matmul_shape
 
@@ -15,8 +16,10 @@ __all__ = [
     "bit_plane",
     "conv",
     "deal_products",
+    "deal_samples",
     "deal_tables",
     "evaluate",
+    "evaluate_samples",
     "gather",
     "keep_memory",
     "level",

@@ -14,6 +14,7 @@ import numpy as np
 
 from mpcrt.ring import reference
 from mpcrt.ring.blocks import CompareSpec, Level
+from mpcrt.ring.samples import Basis
 
 _MODULES = {"reference": "mpcrt.ring.reference", "native": "mpcrt.ring.compiled"}
 
@@ -131,3 +132,13 @@ def evaluate(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Shares of each node's lt' and eq'; see blocks.evaluate."""
     return _active.evaluate(level, opened, masks, products, lt, eq, lead)
+
+
+def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """A party's share of a sampled function, from D uint64[n] and its samples' shares; see samples.evaluate."""
+    return _active.evaluate_samples(basis, d, shares)
+
+
+def deal_samples(basis: Basis, mask: np.ndarray) -> np.ndarray:
+    """The samples of masks, in the clear, uint64[words, *mask.shape]; the dealer's, in floating point; see samples."""
+    return _active.deal_samples(basis, mask)

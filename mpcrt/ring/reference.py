@@ -16,14 +16,18 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
+from mpcrt.ring.samples import Basis
+from mpcrt.ring.samples import evaluate as evaluate_samples
 
 __all__ = [
     "Prg",
     "bit_plane",
     "conv",
     "deal_products",
+    "deal_samples",
     "deal_tables",
     "evaluate",
+    "evaluate_samples",
     "gather",
     "look_up",
     "matmul",
@@ -215,3 +219,8 @@ def unpack(words: np.ndarray, n: int) -> np.ndarray:
 def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
     """Bit `position` of each value, packed 64 a word."""
     return pack(((values.reshape(-1) >> np.uint64(position)) & np.uint64(1)).astype(np.uint8))
+
+
+def deal_samples(basis: Basis, mask: np.ndarray) -> np.ndarray:
+    """The samples of masks, in the clear, uint64[words, *mask.shape]; see samples."""
+    return basis.deal(mask)

@@ -10,7 +10,8 @@ namespace {
     name::add_prg(table);     \
     name::add_gemm(table);    \
     name::add_bits(table);    \
-    name::add_compare(table)
+    name::add_compare(table); \
+    name::add_samples(table)
 
 Table make(Level level) {
     Table table{};

@@ -7,6 +7,7 @@
 #include "compare.h"
 #include "cpu.h"
 #include "key.h"
+#include "samples.h"
 
 namespace mpcrt {
 
@@ -24,6 +25,15 @@ struct Table {
     void (*deal_tables)(const uint64_t* mask, const Extent&, const Digits&, bool equal, uint64_t* tables);
     void (*planes)(const PlaneProgram&, size_t superblocks, int words_per_plane);
     void (*bit_plane)(const uint64_t* values, size_t n, int position, uint64_t* words);
+    // samples.cpp
+    void (*series_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const SeriesBasis&, const Turns<int64_t>&,
+                       uint64_t* out);
+    void (*exp_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const ExpBasis&, uint64_t* out);
+    void (*chebyshev_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const ChebyshevBasis&, uint64_t* out);
+    void (*series_deal)(const uint64_t* mask, size_t n, const SeriesBasis&, bool odd, const double* coefficients,
+                        const Turns<double>&, uint64_t* samples);
+    void (*exp_deal)(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
+                     uint64_t* samples);
 };
 
 // The kernels in use.
@@ -40,6 +50,7 @@ bool set_level(Level level);
     void add_gemm(Table&);         \
     void add_bits(Table&);         \
     void add_compare(Table&);      \
+    void add_samples(Table&);      \
     }
 MPCRT_DECLARE_LEVEL(portable)
 MPCRT_DECLARE_LEVEL(avx2)

@@ -1,0 +1,212 @@
+// Sampled functions. The parties' sums are integer-only and have the reference's bits at every level; the dealer's samples
+// are double-precision without fused multiply-adds, the same at every level, within rounding of the reference.
+#include "samples.h"
+
+#include "simd.h"
+#include "table.h"
+
+namespace mpcrt::MPCRT_LEVEL {
+
+typedef double Reals __attribute__((vector_size(64)));
+
+MPCRT_INLINE Signed as_signed(Words v) { return (Signed)v; }
+// Arithmetic shift right; products and sums wrap in Words, where overflow is defined.
+MPCRT_INLINE Words shifted(Words v, int bits) { return (Words)(as_signed(v) >> bits); }
+
+// Lanes 0 .. count - 1; the others zero.
+MPCRT_INLINE Words load_some(const uint64_t* from, size_t count) {
+    if (count >= lanes) return load(from);
+    uint64_t padded[lanes] = {};
+    for (size_t i = 0; i < count; ++i) padded[i] = from[i];
+    return load(padded);
+}
+
+MPCRT_INLINE void store_some(uint64_t* to, Words v, size_t count) {
+    if (count >= lanes) return store(to, v);
+    for (size_t i = 0; i < count; ++i) to[i] = v[i];
+}
+
+template <class Vector, class T> MPCRT_INLINE Vector gathered(const T* table, Words at) {
+#if defined(MPCRT_ZMM)
+    return (Vector)_mm512_i64gather_epi64((__m512i)at, table, 8);
+#else
+    Vector out;
+    for (int i = 0; i < lanes; ++i) out[i] = table[at[i]];
+    return out;
+#endif
+}
+
+// -- public bases
+
+MPCRT_INLINE Words narrowed(Words v, int bits) {
+    if (bits == trig_bits) return v;
+    return shifted(v + all(1ull << (trig_bits - bits - 1)), trig_bits - bits);
+}
+
+struct Angle {
+    Words cosine, sine;
+};
+
+// (a.cosine + i a.sine)(b.cosine + i b.sine), rounded half up.
+MPCRT_INLINE Angle rotated(Angle a, Angle b) {
+    const Words half = all(1ull << (trig_bits - 1));
+    return {shifted(a.cosine * b.cosine - a.sine * b.sine + half, trig_bits),
+            shifted(a.cosine * b.sine + a.sine * b.cosine + half, trig_bits)};
+}
+
+// floor(v / 6) for |v| < 2^17: 43691 / 2^18 is 1/6 from above.
+MPCRT_INLINE Words sixth(Words v) {
+    const Words sign = shifted(v, 63);
+    return (((v ^ sign) * all(43691)) >> 18) ^ sign;
+}
+
+MPCRT_INLINE Angle turn(Words phase, const Turns<int64_t>& table) {
+    const int bits = 64 - table.bits;
+    const Words near = phase + all(1ull << (bits - 1));
+    const Words at = near >> bits;
+    const Words rest = (near & all((1ull << bits) - 1)) - all(1ull << (bits - 1));
+    const Words r = shifted(shifted(rest, 28) * all(13176795), 21);  // 13176795 / 2^21 = 2 pi
+    const Words r2 = shifted(r * r, 36);
+    const Words sine = shifted(r - sixth(shifted(r2 * r, 36)), 6);
+    const Words cosine = all(1ull << trig_bits) - shifted(r2, 7);
+    return rotated({gathered<Words>(table.cosines, at), gathered<Words>(table.sines, at)}, {cosine, sine});
+}
+
+static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, const SeriesBasis& basis,
+                       const Turns<int64_t>& table, uint64_t* out) {
+    for (size_t e = 0; e < n; e += lanes) {
+        const size_t count = n - e;
+        const Words phase = load_some(d + e, count) * all(basis.multiplier);
+        Angle here = turn(phase * all(basis.first), table);
+        const Angle step = basis.first == basis.step ? here : turn(phase * all(basis.step), table);
+        Words sum = all(0);
+        const uint64_t* row = samples + e;
+        for (int k = 0; k < basis.harmonics; ++k, row += 2 * n) {
+            if (k) here = rotated(here, step);
+            sum += narrowed(here.cosine, basis.public_bits) * load_some(row, count);
+            sum += narrowed(here.sine, basis.public_bits) * load_some(row + n, count);
+        }
+        store_some(out + e, sum, count);
+    }
+}
+
+// phi(D_low) of samples.exp_basis.
+MPCRT_INLINE Words exp_of(Words low, const ExpBasis& basis) {
+    const Words u = basis.bits <= 32 ? low << (32 - basis.bits) : low >> (basis.bits - 32);
+    const Words d = u & all((1ull << 22) - 1), d2 = d * d;
+    const Words d3 = shifted(shifted(d2, 22) * d, 20) * all(43691);
+    const Words fine = all(1ull << 30) + (d << 1) + shifted(d2, 29) + shifted(d3, 33);
+    const Words product = gathered<Words>(basis.table, u >> 22) * shifted(fine, 1);
+    const int shift = basis.table_bits + 29 - basis.public_bits;
+    return shifted(product + all(1ull << (shift - 1)), shift);
+}
+
+static void exp_sum(const uint64_t* d, size_t n, const uint64_t* samples, const ExpBasis& basis, uint64_t* out) {
+    for (size_t e = 0; e < n; e += lanes) {
+        const size_t count = n - e;
+        const Words moved = load_some(d + e, count) - all(basis.origin);
+        const Words window = moved >> basis.bits & all(3);
+        Words chosen = all(0);
+        for (uint64_t v = 0; v < 4; ++v)
+            chosen |= load_some(samples + v * n + e, count) & (Words)(window == all(v));
+        store_some(out + e, chosen * exp_of(moved & all((1ull << basis.bits) - 1), basis), count);
+    }
+}
+
+static void chebyshev_sum(const uint64_t* d, size_t n, const uint64_t* samples, const ChebyshevBasis& basis, uint64_t* out) {
+    const int shift = trig_bits + 1 - basis.window_bits;
+    const uint64_t terms = basis.degree + 1;
+    for (size_t e = 0; e < n; e += lanes) {
+        const size_t count = n - e;
+        const Words opened = load_some(d + e, count), low = opened & all((1ull << basis.window_bits) - 1);
+        const Words w = (shift >= 0 ? low << shift : low >> -shift) - all(1ull << trig_bits);
+        Words at = (opened >> basis.window_bits & all((1ull << basis.table_bits) - 1)) * all(terms * n) + all(e);
+        for (int i = 0; i < lanes; ++i) at[i] += (size_t)i < count ? i : 0;
+        Words before = all(1ull << trig_bits), here = w, sum = all(0);
+        for (int j = 0; j <= basis.degree; ++j) {
+            sum += narrowed(j ? here : before, basis.public_bits) * gathered<Words>(samples + j * n, at);
+            if (!j) continue;
+            const Words next = shifted(w * here + all(1ull << (trig_bits - 2)), trig_bits - 1) - before;
+            before = here;
+            here = next;
+        }
+        store_some(out + e, sum, count);
+    }
+}
+
+// -- the dealer's samples
+
+MPCRT_INLINE Reals each(double value) { return Reals{value, value, value, value, value, value, value, value}; }
+MPCRT_INLINE Reals real_of(Words v) { return __builtin_convertvector(as_signed(v), Reals); }
+
+// The nearest integer: adding 1.5 2^52 rounds what is below 2^51; from 2^52 on doubles are integers.
+MPCRT_INLINE Words fixed(Reals v) {
+    const Reals magic = each(6755399441055744.0), limit = each(2251799813685248.0);
+    const Reals nearest = (v + magic) - magic;
+    const Words small = (Words)((v < limit) & (v > -limit));
+    const Reals rounded = (Reals)(((Words)nearest & small) | ((Words)v & ~small));
+    return (Words)__builtin_convertvector(rounded, Signed);
+}
+
+struct Point {
+    Reals x, y;
+};
+
+MPCRT_INLINE Point times(Point a, Point b) { return {a.x * b.x - a.y * b.y, a.x * b.y + a.y * b.x}; }
+
+// e^(2 pi i phase / 2^64): a table, and Taylor's series of a rest below 2 pi / 2^(table bits + 1).
+MPCRT_INLINE Point unit(Words phase, const Turns<double>& table) {
+    const int bits = 64 - table.bits;
+    const Words near = phase + all(1ull << (bits - 1));
+    const Words at = near >> bits;
+    const Reals r = real_of((near & all((1ull << bits) - 1)) - all(1ull << (bits - 1))) * each(3.4061215800304235e-19);
+    const Reals r2 = r * r;
+    const Reals sine = r * (each(1.0) - r2 * (each(1.0 / 6) - r2 * each(1.0 / 120)));
+    const Reals cosine = each(1.0) - r2 * (each(0.5) - r2 * (each(1.0 / 24) - r2 * each(1.0 / 720)));
+    return times({gathered<Reals>(table.cosines, at), gathered<Reals>(table.sines, at)}, {cosine, sine});
+}
+
+static void series_deal(const uint64_t* mask, size_t n, const SeriesBasis& basis, bool odd, const double* coefficients,
+                        const Turns<double>& table, uint64_t* samples) {
+    for (size_t e = 0; e < n; e += lanes) {
+        const size_t count = n - e;
+        const Words phase = load_some(mask + e, count) * all(basis.multiplier);
+        Point here = unit(phase * all(basis.first), table);
+        const Point step = unit(phase * all(basis.step), table);
+        uint64_t* row = samples + e;
+        for (int k = 0; k < basis.harmonics; ++k, row += 2 * n) {
+            if (k) here = times(here, step);
+            const Reals x = here.x * each(coefficients[k]), y = here.y * each(coefficients[k]);
+            store_some(row, fixed(odd ? -y : x), count);
+            store_some(row + n, fixed(odd ? x : y), count);
+        }
+    }
+}
+
+// S[v] = scale e^-low e^(-8 ((top - v) mod 4)); `table` has scale e^(-i 2^-7), i < 1024.
+static void exp_deal(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
+                     uint64_t* samples) {
+    constexpr double taylor[] = {-1.0 / 120, 1.0 / 24, -1.0 / 6, 0.5, -1.0, 1.0};
+    const uint64_t rest_mask = bits > 10 ? (1ull << (bits - 10)) - 1 : 0;
+    for (size_t e = 0; e < n; e += lanes) {
+        const size_t count = n - e;
+        const Words l = load_some(mask + e, count), low = l & all((1ull << bits) - 1), top = l >> bits;
+        const Words at = bits > 10 ? low >> (bits - 10) : low << (10 - bits);
+        const Reals r = real_of(low & all(rest_mask)) * each(unit_size);
+        Reals series = each(1.0 / 720);
+            for (const double c : taylor) series = series * r + each(c);
+        const Reals below = gathered<Reals>(table, at) * series;
+        for (uint64_t v = 0; v < 4; ++v)
+            store_some(samples + v * n + e, fixed(below * gathered<Reals>(steps, (top - all(v)) & all(3))), count);
+    }
+}
+
+void add_samples(Table& table) {
+    table.series_sum = series_sum;
+    table.exp_sum = exp_sum;
+    table.chebyshev_sum = chebyshev_sum;
+    table.series_deal = series_deal;
+    table.exp_deal = exp_deal;
+}
+
+}  // namespace mpcrt::MPCRT_LEVEL
