@@ -119,7 +119,7 @@ def test_hostile_yaml_is_refused_quickly():
     with pytest.raises(ConfigError, match="not YAML"):
         configs.loads("name: !!python/object/apply:os.getcwd x\n")
     with pytest.raises(ConfigError, match="not YAML"):
-        configs.loads("[" * 5_000)
+        configs.loads("[" * 500)
 
 
 def test_a_good_file_reads_as_written():
