@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import UsageError
+from mpcrt.errors import MpcrtError, TraceError, UsageError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.runtime import trees
 from mpcrt.runtime.placements import Public, Spu, function_name
@@ -95,11 +97,25 @@ class Cache:
         from mpcrt.tracing import trace
 
         start = time.perf_counter()
-        traced = trace(function, args, fraction=self._fraction, parties=self._parties, static_argnums=tuple(static))
+        try:
+            traced = trace(function, args, fraction=self._fraction, parties=self._parties, static_argnums=tuple(static))
+        except MpcrtError:
+            raise
+        except Exception as error:  # the user's function, on abstract values: there is no data in what it says
+            raise TraceError(f"{function_name(function)}() cannot be traced: {said(error)}") from error
         scheduled = schedule(traced.plan, len(self._parties))
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
         structure, plain = _structure(traced, len(types))
         return Compiled(traced, scheduled, structure, types, plain, time.perf_counter() - start, function)
+
+
+def said(error: Exception) -> str:
+    """An error of a traced function in one line, with the innermost line of the user's own code."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not any(part in f.filename for part in ("site-packages", f"{os.sep}mpcrt{os.sep}", "<frozen"))]
+    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {text[:300]}{where}"
 
 
 def _structure(traced: Traced, count: int) -> tuple[trees.Structure, bool]:

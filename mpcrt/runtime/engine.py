@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mpcrt.errors import InputError, MpcrtError, PeerFailed, PeerLost, ProtocolError, UsageError, UserFunctionError
+from mpcrt.errors import DisagreementError, InputError, MpcrtError, PeerFailed, PeerLost, ProtocolError, UsageError, UserFunctionError
 from mpcrt.plan.types import PUBLIC, SECRET, private
 from mpcrt.runtime import calls, commands, current, inputs, trees
 from mpcrt.runtime.agreement import Extras, Ledger
@@ -35,6 +35,9 @@ VALUE_LIMIT = 1 << 36
 QUIET_CALLS = 64
 """After so many calls without an agreement there is one, so that what the others sent does not pile up."""
 
+DISAGREEMENT_SECONDS = 0.3
+"""How long the others have to find a disagreement, and to say it in their own words, before they are told."""
+
 Words = Callable[[], np.ndarray]
 
 
@@ -49,6 +52,8 @@ class Engine:
         self._shipped: set[str] = set()
         self._pending: dict[int, Value] = {}
         self._call: calls.Call | None = None
+        self.opened = threading.Event()
+        """Set once the link is up, or has failed to come up."""
         self.thread = threading.Thread(target=self._main, name="mpcrt engine", daemon=True)
 
     # -- the thread
@@ -58,7 +63,10 @@ class Engine:
         session.busy_thread = threading.get_ident()
         current.session.set(session)
         try:
-            self._open()
+            try:
+                self._open()
+            finally:
+                self.opened.set()
             while (call := session.queue.get()) is not None:
                 self._call = call
                 self._run(call)
@@ -80,17 +88,20 @@ class Engine:
             self._compiled[name] = Cache(device.fraction_bits, tuple(device.parties))
 
     def _failed(self, error: BaseException) -> None:
+        if self.session.failure is not None:
+            return  # the link was closed under this thread
         call = self._call
         name, number = (call.name, call.number) if call is not None else ("", 0)
         if not isinstance(error, MpcrtError):
             log.error("internal error in call %d", number, exc_info=error)
             error = MpcrtError(f"internal error in call {number} ({name}): {type(error).__name__}; see the traceback above")
-        if self.session.failure is None:
-            self.tell(error, name, number)  # before main learns of it and closes the link
+        self.tell(error, name, number)  # before main learns of it and closes the link
         self.session.fail(error, name, number)
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
+        if isinstance(error, DisagreementError):
+            time.sleep(DISAGREEMENT_SECONDS)
         if self.link is not None and not isinstance(error, PeerFailed):
             culprit = error.peer if isinstance(error, PeerLost) and error.peer else self.session.me
             self.link.abort(Failure(culprit, name, number, exit_code(error)))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import json
 import logging
 import os
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
 from mpcrt.runtime import current, programs
-from mpcrt.runtime.engine import Engine
+from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine
 from mpcrt.runtime.follower import Service
 from mpcrt.runtime.hello import Roster, greet
 from mpcrt.runtime.links import make_link
@@ -111,6 +113,8 @@ def serve(config: ClusterConfig, link: Link) -> int:
         return 0
     except BaseException as error:
         number, text = (service.number, service.text) if service else (0, "")
+        if isinstance(error, DisagreementError):
+            time.sleep(2 * DISAGREEMENT_SECONDS)
         failure = as_failure(error, f"call {number}")
         if not isinstance(failure, PeerFailed):
             culprit = failure.peer if isinstance(failure, PeerLost) and failure.peer else link.name
@@ -149,12 +153,30 @@ def run_program(
     except BaseException as error:
         failure = as_failure(error, "main()") if session.failure is None else session.failure
         if session.failure is None:
+            if not isinstance(failure, KeyboardInterrupt):
+                engine.opened.wait(config.timeouts.connect + GRACE)  # or the others would wait for this party in vain
             engine.tell(failure, "main", session.number)
         session.fail(failure, "main", session.number)
         raise public_failure(failure) from error
     finally:
         current.session.reset(token)
-        close(link)
+        if engine.opened.is_set():
+            close(link)
+        leave(engine, session)
+
+
+def leave(engine: Engine, session: Session) -> None:
+    """If the engine is still in user code or in JAX, end the process without unwinding it."""
+    engine.thread.join(0.2)
+    if engine.thread.is_alive() and session.failure is not None:
+        code = exit_code(session.failure)
+
+        def end() -> None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(code)
+
+        atexit.register(end)
 
 
 def run_main(program: Path, arguments: Sequence[str]) -> None:
