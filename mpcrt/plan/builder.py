@@ -15,6 +15,8 @@ from mpcrt.plan.types import Type
 from mpcrt.ring.codec import encode
 
 MAX_CONSTANT_FRACTION = 40
+MAX_FINE_FRACTION = 46
+"""The most fraction bits with which a secret value meets a public one in a sum: 2^62 is then a magnitude of 2^16."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Builder:
         self._lines: list[str] = []
         self._made: list[int] = []  # the node that made each value
         self._known: dict[tuple, int] = {}
+        self.notes: dict[int, tuple] = {}  # what numerics knows of a value beyond its type
 
     # -- the one way in
 
@@ -179,14 +182,26 @@ class Builder:
         return self.one("shift", x, bits=fraction - x.fraction) if x.fraction < fraction else self.truncate(x, fraction)
 
     def aligned(self, *values: Value) -> tuple[Value, ...]:
-        """All with the same fraction bits, none beyond twice this builder's (what is finer is truncated first)."""
-        values = tuple(self.truncate(v) if v.fraction > 2 * self.fraction + 2 else v for v in values)
+        """All with the same fraction bits, none beyond twice this builder's (what is finer is truncated first).
+
+        Public values are shifted to a finer secret one: that costs no round.
+        """
+        if sum(not v.type.public for v in values) != 1 or max(v.fraction for v in values) > MAX_FINE_FRACTION:
+            values = tuple(self.truncate(v) if v.fraction > 2 * self.fraction + 2 else v for v in values)
         top = max(v.fraction for v in values)
         return tuple(self.align(v, top) for v in values)
 
     def broadcasted(self, *values: Value) -> tuple[Value, ...]:
         shape = np.broadcast_shapes(*(v.shape for v in values))
         return tuple(self.broadcast(v, shape) for v in values)
+
+    def node(self, x: Value) -> Node:
+        """The node that made x."""
+        return self._nodes[self._made[x.number]]
+
+    def operands(self, x: Value) -> tuple[Value, ...]:
+        """The operands of the node that made x."""
+        return tuple(Value(v, self._types[v]) for v in self.node(x).operands)
 
     def is_zero(self, x: Value) -> bool:
         """Whether x is a constant of zeros, perhaps broadcast."""

@@ -45,6 +45,7 @@ class Lowering:
         self.inputs: list[int] = []
         self.values: list[int] = []  # plan value -> lowered value
         self.known: dict[tuple, int] = {}
+        self.linears: dict[int, tuple[Node, list[int], Type]] = {}  # how each linear PENDING value came to be
         self.node = 0
         self.loop_rounds = 0
 
@@ -112,12 +113,36 @@ class Lowering:
                 return self.wire(self.join(v), shares)
             return self.wire(self.once("unfork", self.forked(v), h.type, Rep.PENDING), shares)
         if h.rep is Rep.PENDING:
-            rep = Rep.OPENED if h.deferred else Rep.MASKED
-            v = self.once("expose", v, h.type, rep, rounds=1)
+            root = self.root(v)
+            if root not in (None, v) and self.held[root].type.size <= h.type.size:  # type: ignore[index]
+                v = self.replayed(v)
+            else:
+                rep = Rep.OPENED if h.deferred else Rep.MASKED
+                v = self.once("expose", v, h.type, rep, rounds=1)
             h = self.held[v]
         if h.rep is Rep.OPENED and shares:
             v = self.once("mask_shares", v, h.type, Rep.MASKED)
         return v
+
+    def root(self, v: int) -> int | None:
+        """The one PENDING value that v is a linear function of, public values and wires apart; None where there is no
+        one. Exposed once, it serves all its linear functions (a value compared with many thresholds)."""
+        if v not in self.linears:
+            return v
+        if ("root", v) not in self.known:
+            roots = {self.root(u) for u in self.linears[v][1] if self.held[u].rep is Rep.PENDING}
+            self.known["root", v] = roots.pop() if len(roots) == 1 else None  # type: ignore[assignment]
+        return self.known["root", v]
+
+    def replayed(self, v: int) -> int:
+        """The wire of a linear function of a PENDING value, from that value's wire."""
+        if v not in self.linears:
+            return self.wire(v)
+        if ("replayed", v) not in self.known:
+            node, operands, type = self.linears[v]
+            wires = [self.replayed(u) if self.held[u].rep is Rep.PENDING else u for u in operands]
+            self.known["replayed", v] = self.linear(node, wires, type)
+        return self.known["replayed", v]
 
     def join(self, v: int) -> int:
         """A fork as PENDING: m is dealt, R deferred; or local where both are shared."""
@@ -208,7 +233,10 @@ class Lowering:
             holder = holders.pop() if len(holders) == 1 and rep is Rep.MASKED else None
             return self.one("linear", operands, type, rep, attrs, holder=holder)
         deferred = any(h.deferred or h.rep is Rep.OPENED for h in secret)
-        return self.one("linear", operands, type, Rep.PENDING, attrs, deferred=deferred)
+        v = self.one("linear", operands, type, Rep.PENDING, attrs, deferred=deferred)
+        if node.op in LINEAR or node.op == "mul":
+            self.linears[v] = node, operands, type
+        return v
 
     def bilinear(self, node: Node, operands: list[int], type: Type) -> int:
         if any(self.held[v].rep is Rep.PUBLIC for v in operands):

@@ -14,7 +14,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Wire
-from mpcrt.ring import samples
+from mpcrt.ring import kernels, samples
 
 SAMPLES = 0
 
@@ -35,7 +35,7 @@ def basis(attrs: dict) -> samples.Basis:
 def plain(node: Node, x: np.ndarray) -> np.ndarray:
     b = basis(node.attrs)
     d = np.ascontiguousarray(x).reshape(-1)
-    out = samples.evaluate(b, d, b.deal(np.zeros_like(d)))
+    out = kernels.evaluate_samples(b, d, kernels.deal_samples(b, np.zeros_like(d)))
     out += np.uint64(b.constant % 2**64)
     return out.reshape(x.shape)
 
@@ -45,7 +45,7 @@ def samples_online(ctx, wire: Wire) -> np.ndarray:
     b = basis(ctx.attrs)
     words = samples.words(b)
     shares = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words).words()
-    out = samples.evaluate(b, wire.opened.reshape(-1), shares.reshape(words, ctx.n))  # type: ignore[union-attr]
+    out = kernels.evaluate_samples(b, wire.opened.reshape(-1), shares.reshape(words, ctx.n))  # type: ignore[union-attr]
     if ctx.lead and b.constant:
         out += np.uint64(b.constant % 2**64)
     return out
@@ -54,7 +54,7 @@ def samples_online(ctx, wire: Wire) -> np.ndarray:
 @dealer("samples")
 def samples_dealer(ctx, wire: Wire) -> None:
     b = basis(ctx.attrs)
-    ctx.deal(SAMPLES, b.deal(wire.mask.words()), per=64 * samples.words(b))  # type: ignore[union-attr]
+    ctx.deal(SAMPLES, kernels.deal_samples(b, wire.mask.words()), per=64 * samples.words(b))  # type: ignore[union-attr]
 
 
 @cost("samples")

@@ -1,0 +1,54 @@
+"""Comparisons that may be off by a grain, and arguments as the functions want them.
+
+A threshold that a function only needs roughly drops the low bits of the compared difference: fewer blocks, fewer bytes.
+"""
+
+import math
+
+import numpy as np
+
+from mpcrt.plan import Builder, Value
+from mpcrt.ring.codec import encode
+
+REAL_BITS = 48
+MAX_ARGUMENT_FRACTION = 46
+
+
+def argument(b: Builder, x: Value) -> Value:
+    """x as a function's argument: reals, untruncated where possible, since the opening of the truncation serves."""
+    if x.fraction < b.fraction:
+        return b.align(x, b.fraction)
+    if x.fraction > MAX_ARGUMENT_FRACTION:
+        return b.truncate(x)
+    node = b.node(x)
+    if node.op == "truncate":
+        (finer,) = b.operands(x)
+        if finer.fraction <= MAX_ARGUMENT_FRACTION:
+            return finer
+    return x
+
+
+def window(b: Builder, x: Value) -> int:
+    """Bits that hold x and its sign: 48 at the usual fraction; up to 63 for an untruncated product."""
+    return min(REAL_BITS + x.fraction - b.fraction, 63)
+
+
+def shifted(b: Builder, x: Value, offset: float) -> Value:
+    """x + offset, the offset rounded to x's fraction bits."""
+    word = encode(np.asarray(math.ldexp(offset, x.fraction)), 0, "a threshold")
+    return b.add(x, b.ring_constant(np.asarray(word, np.uint64), x.fraction))
+
+
+def below(b: Builder, x: Value, threshold: float, grain: int, bits: int | None = None) -> Value:
+    """[x < threshold], certain where x >= threshold or x < threshold - 2^grain; a public coin in between.
+
+    Precondition: |x| < 2^(bits - 1 - x.fraction), by default what `window` says. Two rounds, one up to 17 bits.
+    """
+    drop = max(0, x.fraction + grain)
+    total = window(b, x) if bits is None else bits
+    return b.negative(shifted(b, x, -threshold), max(total - drop, 2), drop)
+
+
+def at_least(b: Builder, x: Value, threshold: float, grain: int, bits: int | None = None) -> Value:
+    """[x >= threshold], up to 2^grain below the threshold."""
+    return b.not_(below(b, x, threshold, grain, bits))
