@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import MpcrtError
-from mpcrt.transport.codec import Encoded, Frame, Message, read_message
+from mpcrt.transport.codec import Damaged, Encoded, Frame, Message, read_message
 
 TLS_RECORDS = frozenset({0x14, 0x15, 0x16, 0x17})
 """First bytes of TLS records; a plaintext message starts with another."""
@@ -66,4 +66,7 @@ class PlainChannel(Channel):
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         if frames[0] and frames[0][0] in TLS_RECORDS:
             raise Refused("it speaks TLS, and here TLS is off")
-        return [(read_message(frames, limit), frames[0])]
+        try:
+            return [(read_message(frames, limit), frames[0])]
+        except Damaged as error:
+            raise Cut(str(error)) from None

@@ -4,7 +4,8 @@ Layout, in bytes:
   0..2   b"mpc"
   3      1 when the buffers follow in the same frame, each padded with zeros to 8; 0 when each is a frame of its own
   4..7   length of the msgpack header, little-endian
-  8..    the header, padded with zeros to 8:
+  8..11  CRC-32 of the rest of the frame, little-endian: finds damage where TLS does not, and tells duplicates apart
+  12..   the header, padded with zeros so that the frame's length is a multiple of 8:
          (version, nonce, sequence, acknowledged, consumed, kind, call, path, step, dtypes, shapes)
 
 `sequence` counts the messages of one direction from 1 (0: a control message, not counted); `acknowledged` is the last
@@ -20,6 +21,7 @@ from enum import IntEnum
 from functools import lru_cache
 from math import prod
 from typing import NamedTuple, TypeAlias
+from zlib import crc32
 
 import msgpack
 import numpy as np
@@ -47,7 +49,8 @@ class Control(IntEnum):
     BYE = 68
 
 
-_PREFIX = struct.Struct("<3sBI")
+_PREFIX = struct.Struct("<3sBII")
+PREFIX_BYTES = _PREFIX.size
 _MAGIC = b"mpc"
 _KINDS = frozenset({*map(int, Kind), *map(int, Control)})
 _DTYPES: dict[int, np.dtype] = {
@@ -71,6 +74,10 @@ _PACKER = msgpack.Packer()
 _unpackb = msgpack.unpackb
 _SMALL_HEADER = 512
 """Headers below this have their layout remembered."""
+
+
+class Damaged(ProtocolError):
+    """A frame that is not, or is no longer, the start of a message."""
 
 
 class Layout(NamedTuple):
@@ -154,46 +161,50 @@ def encode(
     length = len(header)
     if length > HEADER_LIMIT:
         raise UsageError(f"a header of {length} bytes; the limit is {HEADER_LIMIT}")
-    if 16 + length + padded < INLINE_LIMIT:
-        parts = [_PREFIX.pack(_MAGIC, 1, length), header, _PADDING[-length % 8]]
+    pad = _PADDING[-(PREFIX_BYTES + length) % 8]
+    if PREFIX_BYTES + 8 + length + padded < INLINE_LIMIT:
+        parts = [header, pad]
         for array in arrays:
             parts.append(array.tobytes())
             if array.nbytes % 8:
                 parts.append(_PADDING[-array.nbytes % 8])
-        frame = b"".join(parts)
+        rest = b"".join(parts)
+        frame = _PREFIX.pack(_MAGIC, 1, length, crc32(rest)) + rest
         return Encoded([frame], arrays, payload, len(frame) - payload)
-    first = _PREFIX.pack(_MAGIC, 0, length) + header + _PADDING[-length % 8]
+    rest = header + pad
+    first = _PREFIX.pack(_MAGIC, 0, length, crc32(rest)) + rest
     frames: list[Frame] = [first]
     frames += [array.reshape(-1).view(_BYTE).data for array in arrays]
     return Encoded(frames, arrays, payload, len(first))
 
 
 def header_bytes(prefix: Frame) -> int:
-    """How long the header frame is, from its first 8 bytes."""
+    """How long the header frame is, from its first 12 bytes."""
     return _prefix(prefix)[1]
 
 
-def _prefix(frame: Frame) -> tuple[bool, int, int]:
-    """Whether the buffers follow in the same frame, where the header frame ends, and where its padding starts."""
-    if len(frame) < 8:
-        raise ProtocolError(f"a frame of {len(frame)} bytes is no message")
-    magic, inline, length = _PREFIX.unpack_from(frame)
+def _prefix(frame: Frame) -> tuple[bool, int, int, int]:
+    """Whether the buffers follow in the same frame, where the header frame and its padding end and start, the CRC."""
+    if len(frame) < PREFIX_BYTES:
+        raise Damaged(f"a frame of {len(frame)} bytes is no message")
+    magic, inline, length, check = _PREFIX.unpack_from(frame)
     if magic != _MAGIC or inline > 1:
-        raise ProtocolError("a frame that does not start as a message does")
+        raise Damaged("a frame that does not start as a message does")
     if not 0 < length <= HEADER_LIMIT:
-        raise ProtocolError(f"a header of {length} bytes; the limit is {HEADER_LIMIT}")
-    return inline == 1, 8 + length + -length % 8, 8 + length
+        raise Damaged(f"a header of {length} bytes; the limit is {HEADER_LIMIT}")
+    stop = PREFIX_BYTES + length
+    return inline == 1, stop + -stop % 8, stop, check
 
 
 def read_header(frame: Frame, limit: int) -> Header:
     """Decode and check the header at the start of `frame`; at most `limit` payload bytes may be announced."""
-    inline, end, stop = _prefix(frame)
+    inline, end, stop, _ = _prefix(frame)
     if len(frame) < end:
-        raise ProtocolError("a header that ends before its length")
+        raise Damaged("a header that ends before its length")
     if frame[stop:end] != _PADDING[end - stop]:
         raise ProtocolError("padding that is not zero")
     try:
-        fields = _unpackb(frame[8:stop], use_list=False)
+        fields = _unpackb(frame[PREFIX_BYTES:stop], use_list=False)
     # msgpack raises ValueError's children, and TypeError or OverflowError for some hostile input
     except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as error:
         raise ProtocolError(f"a header that is not msgpack ({type(error).__name__})") from None
@@ -244,6 +255,7 @@ def _layout(codes: bytes, shapes: tuple) -> Layout:
     return Layout(dtypes, shapes, tuple(sizes), sum(sizes), sum(size + -size % 8 for size in sizes))
 
 
+# keys that are equal (1 and 1.0) share a layout, which is the checked one
 _known_layout = lru_cache(maxsize=1024)(_layout)
 
 
@@ -252,6 +264,8 @@ def read_message(frames: Sequence[Frame], limit: int) -> Message:
     if not frames:
         raise ProtocolError("a message without frames")
     head = frames[0]
+    if crc32(memoryview(head)[PREFIX_BYTES:]) != _prefix(head)[3]:
+        raise Damaged("a frame that was damaged on its way")
     header = read_header(head, limit)
     if not header.inline:
         if len(head) != header.frame_bytes:
@@ -311,6 +325,11 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return array.reshape(shape)
     except ValueError:  # an empty array whose other sizes overflow
         raise ProtocolError("a shape that no array can have") from None
+
+
+def fingerprint(frame: Frame) -> int:
+    """Tells first frames apart: the CRC they carry, which was checked."""
+    return _prefix(frame)[3]
 
 
 def control(kind: Control, fields: Sequence[object], *, acknowledged: int = 0, consumed: int = 0) -> Encoded:

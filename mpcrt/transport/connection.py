@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import ProtocolError
-from mpcrt.transport.channel import Channel, Refused
+from mpcrt.transport.channel import Channel, Cut, Refused
 from mpcrt.transport.codec import Control, Encoded, Frame, Message, control, control_fields, read_message
 from mpcrt.transport.switch import Switch
 
@@ -64,7 +64,10 @@ class Connection:
 
     def transmit(self, encoded: Encoded) -> bool:
         """Send one message."""
-        return self._put(self.channel.wrap(encoded))
+        try:
+            return self._put(self.channel.wrap(encoded))
+        except Cut:
+            return False
 
     def receive(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         """The messages that arrived with `frames`. Raises Refused, Cut or ProtocolError after telling the other end."""
@@ -82,10 +85,15 @@ class Connection:
     def refuse(self, text: str) -> None:
         """Tell the other end why nothing more will come, in plaintext where there is no TLS session yet."""
         encoded = control(Control.REFUSE, (text[:300],))
+        replies = self.channel.replies()
+        self._put(replies)
+        # a TLS alert says it already, and its sender can write no more
+        if replies:
+            return
         if self.channel.established:
             self.transmit(encoded)
         else:
-            self._switch.send(self.identity, encoded.frames)
+            self._put((encoded.frames,))
 
     def _put(self, messages: Iterable[Sequence[Frame]]) -> bool:
         sent = True

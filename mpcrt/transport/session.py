@@ -7,7 +7,6 @@ dropped; what arrives twice and differs ends the run, since two payloads under o
 
 from __future__ import annotations
 
-import zlib
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from mpcrt.errors import PeerLost, ProtocolError, UsageError
-from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode
+from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode, fingerprint
 from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 
 REMEMBERED = 1 << 16
@@ -118,9 +117,9 @@ class Session:
         self.acknowledge(header.acknowledged, header.consumed)
         if header.sequence == 0:
             raise ProtocolError(f"{self.peer} sent a message without a number: {header.address}")
-        fingerprint = zlib.crc32(frame)
+        mark = fingerprint(frame)
         if header.sequence <= self.received:
-            self._compare(message, fingerprint)
+            self._compare(message, mark)
             return False
         if header.sequence != self.received + 1:
             raise ProtocolError(f"{self.peer} sent message {header.sequence} where {self.received + 1} was expected")
@@ -132,7 +131,7 @@ class Session:
             raise ProtocolError(f"{self.peer} sent more than {self._inbox_limit} bytes that were not asked for")
         self.received = header.sequence
         self.unreported_bytes += header.layout.payload + header.frame_bytes
-        self._fingerprints.append((header.sequence, fingerprint))
+        self._fingerprints.append((header.sequence, mark))
         if header.address.kind == Control.BYE:
             self.closed = True
         else:
@@ -140,11 +139,11 @@ class Session:
             self.inbox_bytes += header.layout.payload
         return True
 
-    def _compare(self, message: Message, fingerprint: int) -> None:
+    def _compare(self, message: Message, mark: int) -> None:
         """A duplicate has to be the same message, as far as it is still known."""
         header = message.header
         for sequence, known in self._fingerprints:
-            if sequence == header.sequence and known != fingerprint:
+            if sequence == header.sequence and known != mark:
                 raise ProtocolError(f"{self.peer} sent two different messages number {sequence}: {header.address}")
         waiting = self.inbox.get(header.address)
         if waiting is not None and not all(map(np.array_equal, waiting.arrays, message.arrays)):

@@ -22,6 +22,9 @@ from mpcrt.transport.codec import BUFFERS_LIMIT, Frame
 ZERO_COPY = 1 << 17
 """From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
 QUEUED_MESSAGES = 1 << 14
+_MORE = int(zmq.SNDMORE)
+_NOW = int(zmq.NOBLOCK)
+_MORE_FOLLOWS = int(zmq.RCVMORE)
 _HANDSHAKE_MS = 10_000
 _EVENTS = (
     zmq.Event.CONNECTED
@@ -96,26 +99,27 @@ class Switch:
         """Queue one message; never waits. False when the connection is gone."""
         send = self._router.send
         try:
-            send(identity, zmq.SNDMORE)
+            send(identity, _MORE)
         except zmq.ZMQError as error:
             if error.errno == errno.EHOSTUNREACH:
                 return False
             raise
-        last = len(frames) - 1
-        for place, frame in enumerate(frames):
-            send(frame, zmq.SNDMORE if place < last else 0, copy=len(frame) < ZERO_COPY)
+        for frame in frames[:-1]:
+            send(frame, _MORE, copy=len(frame) < ZERO_COPY)
+        last = frames[-1]
+        send(last, 0, copy=len(last) < ZERO_COPY)
         return True
 
     def receive(self) -> tuple[bytes, list[Frame]] | None:
         """The next message, or None when there is none now. Large frames are not copied."""
         router = self._router
         try:
-            identity = router.recv(zmq.NOBLOCK)
+            identity = router.recv(_NOW)
         except zmq.Again:
             return None
         first = router.recv() if self._copy_first else router.recv(copy=False).buffer
         frames: list[Frame] = [first]
-        while router.getsockopt(zmq.RCVMORE):
+        while router.getsockopt(_MORE_FOLLOWS):
             frame = router.recv(copy=False)
             if len(frames) <= BUFFERS_LIMIT:
                 frames.append(frame.buffer)

@@ -31,6 +31,8 @@ from mpcrt.transport.tls import PIECE, TlsChannel, TlsContext
 STRANGERS = 64
 """Accepted connections that have not greeted yet; the oldest makes room."""
 GREETING_SECONDS = 10.0
+DAMAGES = 100
+"""Connections to one peer that may be given up because of what came over them."""
 UNREPORTED_BYTES = 1 << 22
 UNREPORTED_MESSAGES = 64
 
@@ -59,6 +61,7 @@ class Line:
     transmitted: int = 0
     """The last sequence put on any connection: what is sent at or below it is sent again."""
     refusal: str = ""
+    damages: int = 0
 
     @property
     def where(self) -> str:
@@ -245,10 +248,10 @@ class Switchboard:
             if not connection.greeted:
                 self._introduce(connection)
         except Cut as cut:
-            if not connection.ready and connection.dialed:
-                self._refused(connection, str(cut))
+            if connection.ready:
+                self._damaged(connection, str(cut))
             else:
-                self._lost(connection, str(cut))
+                self._refused(connection, str(cut))
         except Refused as refusal:
             self._refused(connection, str(refusal))
         except ProtocolError as error:
@@ -283,7 +286,7 @@ class Switchboard:
         kind = header.address.kind
         if kind == Control.REFUSE:
             connection.refusal = said(message)
-            raise Refused(f"it refused this party: {connection.refusal}")
+            raise (Cut if connection.ready else Refused)(f"it refused this party: {connection.refusal}")
         if kind == Control.GREETING:
             self._greeted(connection, Greeting.decode(message))
             return
@@ -356,6 +359,16 @@ class Switchboard:
             connection.refuse(reason)
         if not line.came_up:
             raise LinkError(f"no link to {line.where}: {reason}")
+        self._lost(connection, reason)
+
+    def _damaged(self, connection: Connection, reason: str) -> None:
+        """Give up a connection with a peer that is known, for a new one; too many end the run."""
+        line = self.lines[connection.peer]
+        line.damages += 1
+        if line.damages > DAMAGES:
+            raise ProtocolError(f"{line.where}: {DAMAGES} connections were damaged, the last: {reason}")
+        if not connection.refusal:
+            connection.refuse(reason)
         self._lost(connection, reason)
 
     def _lost(self, connection: Connection, reason: str) -> None:

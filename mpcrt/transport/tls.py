@@ -15,6 +15,7 @@ import numpy as np
 from mpcrt.errors import ConfigError
 from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused
 from mpcrt.transport.codec import (
+    PREFIX_BYTES,
     Encoded,
     Frame,
     Header,
@@ -134,7 +135,10 @@ class TlsChannel(Channel):
         for frame in encoded.frames:
             view = memoryview(frame)
             for start in range(0, len(view), PIECE):
-                self._tls.write(view[start : start + PIECE])
+                try:
+                    self._tls.write(view[start : start + PIECE])
+                except ssl.SSLError as error:
+                    raise Cut(reason(error)) from None
                 self._bytes_out += self._out.pending
                 # the header of a large message leaves with its first piece
                 if frame is not encoded.frames[0] or len(encoded.frames) == 1:
@@ -180,7 +184,7 @@ class TlsChannel(Channel):
     def _next(self, limit: int) -> tuple[Message, Frame] | None:
         """The next small message in the plaintext, or the start of a large one (then `_header` is set), or None."""
         plain = self._plain
-        if len(plain) < 8 or len(plain) < (end := header_bytes(plain)):
+        if len(plain) < PREFIX_BYTES or len(plain) < (end := header_bytes(plain)):
             return None
         header = read_header(plain, limit)
         if header.inline:

@@ -229,11 +229,11 @@ class ZmqLink(Link):
             self._guard(board.tick)
 
     def _let_others(self) -> None:
-        """Give the lock to a thread that waits for it."""
+        """Give the lock to a thread that waits for it, and ask for it again as any other."""
         if self._turn.waiting:
-            self._turn.lock.release()
-            time.sleep(1e-4)
-            self._turn.lock.acquire()
+            self._turn.__exit__()
+            time.sleep(1e-3)
+            self._turn.__enter__()
 
     def _watch(self) -> None:
         """The watcher thread: keep the link going while the engine is elsewhere."""

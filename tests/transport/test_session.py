@@ -1,0 +1,95 @@
+"""The session layer by itself: numbers, duplicates, acknowledgements, resumption."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mpcrt.errors import PeerLost, ProtocolError
+from mpcrt.transport.codec import Control, Encoded, Message, encode, read_message
+from mpcrt.transport.link import UNBOUND, Address, Kind
+from mpcrt.transport.session import AddressBook, Session
+
+LIMIT = 1 << 20
+
+
+def session(peer: str = "bob") -> Session:
+    return Session(peer, inbox_limit=LIMIT)
+
+
+def arrive(receiver: Session, encoded: Encoded) -> bool:
+    frames = [bytes(frame) for frame in encoded.frames]
+    message: Message = read_message(frames, LIMIT)
+    return receiver.incoming(message, frames[0])
+
+
+def message(sequence: int, step: int, content: bytes = b"x", **numbers: int) -> Encoded:
+    return encode(Address(Kind.OPEN, 1, 0, step), [content], sequence=sequence, **numbers)
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_duplicates_are_dropped(size):
+    bob = session()
+    sent = message(1, 0, bytes(size))
+    assert arrive(bob, sent)
+    assert not arrive(bob, sent)
+    assert bob.take(Address(Kind.OPEN, 1), LIMIT, UNBOUND) is not None
+    assert not arrive(bob, sent)
+    assert bob.take(Address(Kind.OPEN, 1), LIMIT, UNBOUND) is None
+
+
+@pytest.mark.parametrize("size", [10, 10_000])
+def test_two_payloads_for_one_address(size):
+    """The same number with another payload, and another number with the same address."""
+    for sequence in (1, 2):
+        bob = session()
+        arrive(bob, message(1, 0, bytes(size)))
+        with pytest.raises(ProtocolError, match="two"):
+            arrive(bob, message(sequence, 0, b"y" * size))
+
+
+def test_gap_and_no_number():
+    bob = session()
+    with pytest.raises(ProtocolError, match="message 2 where 1 was expected"):
+        arrive(bob, message(2, 0))
+    with pytest.raises(ProtocolError, match="without a number"):
+        arrive(bob, message(0, 0))
+
+
+def test_acknowledgement_of_what_was_never_sent():
+    bob = session()
+    with pytest.raises(ProtocolError, match="never sent"):
+        arrive(bob, message(1, 0, acknowledged=1))
+    with pytest.raises(ProtocolError, match="never sent"):
+        bob.acknowledge(0, 1)
+
+
+def test_resend_is_byte_identical_and_only_what_is_missing():
+    alice = session("alice")
+    sent = [alice.outgoing(Address(Kind.OPEN, 1, 0, step), [np.full(5, step)], UNBOUND) for step in range(5)]
+    before = [[bytes(frame) for frame in each.frames] for each in sent]
+    alice.acknowledge(2, 40)
+    assert alice.pending == 160
+    again = alice.resume(3)
+    assert [[bytes(frame) for frame in each.frames] for each in again] == before[3:]
+    with pytest.raises(ProtocolError, match="acknowledged before"):
+        alice.resume(1)
+
+
+def test_nothing_after_goodbye():
+    bob = session()
+    arrive(bob, message(1, 0))
+    arrive(bob, encode(Address(Control.BYE), [], sequence=2))
+    with pytest.raises(ProtocolError, match="after its goodbye"):
+        arrive(bob, message(3, 1))
+    assert bob.take(Address(Kind.OPEN, 1), LIMIT, UNBOUND) is not None
+    with pytest.raises(PeerLost, match="bob ended its run"):
+        bob.take(Address(Kind.OPEN, 2), LIMIT, UNBOUND)
+
+
+def test_address_book_stays_small():
+    book = AddressBook(capacity=100)
+    for step in range(1000):
+        assert book.add(Address(Kind.OPEN, 1, 0, step))
+    assert not book.add(Address(Kind.OPEN, 1, 0, 999))
+    assert len(book._known) == len(book._order) == 100

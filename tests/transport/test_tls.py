@@ -1,0 +1,157 @@
+"""Who may connect: certificates good and bad, TLS at one end only, strangers on the port."""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zmq
+from link_worlds import Authority, listening, place, succeed, together
+
+from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerLost
+from mpcrt.transport.codec import Control, control
+from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.tls import TlsChannel, TlsContext
+from mpcrt.transport.zeromq import ZmqLink
+
+Contexts = Callable[[Authority, Authority], tuple[TlsContext | None, TlsContext | None]]
+
+# what alice (who answers) and bob (who dials) bring, and what the dialer and the answering end must say
+BAD: dict[str, tuple[Contexts, str, str]] = {
+    "dialer plaintext": (lambda a, o: (a.issue("alice"), None), "does not speak TLS", "does not speak TLS"),
+    "server plaintext": (lambda a, o: (None, a.issue("bob")), "TLS is off", "TLS is off"),
+    "dialer expired": (lambda a, o: (a.issue("alice"), a.issue("bob", days=-1)), "has expired", "has expired"),
+    "server expired": (lambda a, o: (a.issue("alice", days=-1), a.issue("bob")), "has expired", "has expired"),
+    "dialer self-signed": (lambda a, o: (a.issue("alice"), a.issue("bob", self_signed=True)), "CA", "self-signed"),
+    "server self-signed": (lambda a, o: (a.issue("alice", self_signed=True), a.issue("bob")), "self-signed", "CA"),
+    "dialer other CA": (lambda a, o: (a.issue("alice"), o.issue("bob", ca=a.ca)), "CA", "issuer|certificate"),
+    "server other CA": (lambda a, o: (o.issue("alice", ca=a.ca), a.issue("bob")), "issuer|certificate", "CA"),
+    "dialer other name": (
+        lambda a, o: (a.issue("alice"), a.issue("bob", names=["mallory"])),
+        "certificate is for mallory, not bob",
+        "certificate is for mallory, not bob",
+    ),
+    "server other name": (
+        lambda a, o: (a.issue("alice", names=["mallory", "eve"]), a.issue("bob")),
+        "certificate is for eve and mallory, not alice",
+        "certificate is for eve and mallory, not alice",
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("other"), "another CA")
+
+
+def pair(alice: TlsContext | None, bob: TlsContext | None, **options) -> tuple[ZmqLink, ZmqLink]:
+    sock = listening()
+    addresses = {"alice": place(sock), "bob": None}
+    options = {"connect": 1.5, "idle": 5.0} | options
+    return (
+        ZmqLink("alice", addresses, listen_fd=sock.detach(), tls=alice, **options),
+        ZmqLink("bob", addresses, tls=bob, **options),
+    )
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_refused(case: str, authority: Authority, other: Authority):
+    """The dialing end ends with LinkError naming the peer, its address and the reason; the other end names it too."""
+    contexts, dialer_says, server_says = BAD[case]
+    alice, bob = pair(*contexts(authority, other))
+    results = together(alice.open, bob.open)
+    assert isinstance(results[1], LinkError), results[1]
+    assert "alice (127.0.0.1:" in str(results[1])
+    assert any(words in str(results[1]) for words in dialer_says.split("|")), results[1]
+    assert isinstance(results[0], PeerLost), results[0]
+    assert "did not come up within 1.5 s: bob" in str(results[0])
+    assert "refused meanwhile" in str(results[0])
+    assert any(words in str(results[0]) for words in server_says.split("|")), results[0]
+
+
+def test_names_may_be_several_and_keys_encrypted(authority: Authority):
+    context = authority.issue("bob", names=["bob.example.org", "bob"], password="correct horse")
+    alice, bob = pair(authority.issue("alice"), context, connect=20.0)
+    succeed(together(alice.open, bob.open))
+    bob.send("alice", Address(Kind.META, 1), b"secret")
+    assert alice.recv("bob", Address(Kind.META, 1), limit=9)[0].tobytes() == b"secret"
+    succeed(together(alice.close, bob.close))
+
+
+def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path):
+    good = str(authority.ca)
+    with pytest.raises(ConfigError, match=r"tls.ca: nowhere.pem cannot be used: No such file"):
+        TlsContext("nowhere.pem", good, good)
+    with pytest.raises(ConfigError, match=r"tls: .* cannot be used"):
+        TlsContext(good, good, good)
+    authority.issue("carol", password="x")
+    key = max(authority.folder.glob("carol-*.key"), key=os.path.getmtime)
+    with pytest.raises(ConfigError, match="is encrypted and no password is configured"):
+        TlsContext(good, str(key.with_suffix(".pem")), str(key))
+
+
+def test_nothing_readable_on_the_wire(authority: Authority):
+    """Ciphertext differs from the plaintext it carries, and damage is noticed."""
+    client = TlsChannel(authority.issue("bob"), dialing=True)
+    server = TlsChannel(authority.issue("alice"), dialing=False)
+    flight = client.start()
+    while flight:
+        for frames in flight:
+            server.unwrap(frames, 100)
+        for frames in server.replies():
+            client.unwrap(frames, 100)
+        flight = client.replies()
+    assert client.established and server.established
+    assert client.names == {"alice"} and server.names == {"bob"}
+    encoded = control(Control.ABORT, ("a plaintext that is easy to find",))
+    (frames,) = client.wrap(encoded)
+    assert b"easy to find" not in bytes(frames[0])
+    ((message, _),) = server.unwrap(frames, 100)
+    assert b"easy to find" in message.arrays[0].tobytes()
+
+
+def test_strangers_do_not_disturb(authority: Authority):
+    """Port scanners, garbage and floods of half-open connections: the run goes on."""
+    alice, bob = pair(authority.issue("alice"), authority.issue("bob"), connect=20.0)
+    succeed(together(alice.open, bob.open))
+    address = alice._addresses["alice"]
+    assert address is not None
+    host, port = address.split(":")
+    context = zmq.Context()
+    strangers = []
+    for number in range(100):
+        if number % 2:
+            stranger = socket.create_connection((host, int(port)))
+            stranger.sendall(os.urandom(100) if number % 4 == 1 else b"GET / HTTP/1.1\r\n\r\n")
+        else:
+            stranger = context.socket(zmq.DEALER)
+            stranger.setsockopt(zmq.LINGER, 0)
+            stranger.connect(f"tcp://{address}")
+            stranger.send_multipart([os.urandom(number)] * (1 + number % 7))
+        strangers.append(stranger)
+    time.sleep(0.5)
+    for step in range(20):
+        bob.send("alice", Address(Kind.OPEN, 1, 0, step), bytes(50_000))
+        alice.recv("bob", Address(Kind.OPEN, 1, 0, step), limit=1 << 20)
+    for stranger in strangers:
+        stranger.close()
+    context.term()
+    assert alice._board is not None and len(alice._board._strangers) <= 64
+    succeed(together(alice.close, bob.close))
+
+
+def test_greeting_of_somebody_else():
+    """In plaintext too, a name outside the cluster file and a wrong addressee are refused with the reason."""
+    sock = listening()
+    address = place(sock)
+    alice = ZmqLink("alice", {"alice": address, "bob": None}, listen_fd=sock.detach(), connect=3.0)
+    mallory = ZmqLink("mallory", {"alice": address, "mallory": None}, connect=3.0)
+    lost = ZmqLink("bob", {"carol": address, "bob": None}, connect=3.0)
+    results = together(alice.open, mallory.open, lost.open)
+    assert isinstance(results[1], LinkError) and "'mallory' is not a party of this cluster file" in str(results[1])
+    assert isinstance(results[2], LinkError) and "looks for 'carol' and this is alice" in str(results[2])
+    assert isinstance(results[0], MpcrtError)
