@@ -123,7 +123,8 @@ def test_products_by_owner(n, owners, rng):
 
 
 CONVOLUTIONS = [
-    ((2, 6, 5, 4), (3, 2, 2, 6), dict(strides=(1, 2), padding=[(1, 0), (0, 1)], lhs_dilation=(1, 1), rhs_dilation=(1, 2), groups=2)),
+    ((2, 6, 5, 4), (3, 2, 2, 6),
+     dict(strides=(1, 2), padding=[(1, 0), (0, 1)], lhs_dilation=(1, 1), rhs_dilation=(1, 2), groups=2)),
     ((1, 7, 3), (3, 3, 2), dict(strides=(2,), padding=[(1, 1)], lhs_dilation=(2,), rhs_dilation=(1,), groups=1)),
 ]  # fmt: skip
 
@@ -225,9 +226,9 @@ def test_select(n, shape, rng):
     def function(b, c, x, y, z):
         product = b.mul(x, x)
         return (
-            b.select(c, x), b.select(c, y), b.select(c, b.real(np.full(shape, 2.5))), b.select(b.bit_constant(public), x),
-            b.select(b.bit_constant(public), y), b.select(c, b.truncate(product)), b.where(c, x, y), b.where(c, z, c),
-            b.select(c, product),
+            b.select(c, x), b.select(c, y), b.select(c, b.real(np.full(shape, 2.5))),
+            b.select(b.bit_constant(public), x), b.select(b.bit_constant(public), y),
+            b.select(c, b.truncate(product)), b.where(c, x, y), b.where(c, z, c), b.select(c, product),
         )  # fmt: skip
 
     plan = plan_of(

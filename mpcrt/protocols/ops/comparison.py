@@ -39,14 +39,14 @@ def compare_online(ctx, wire):
     opened = wire.opened
     padded, width = blocks.padded(ctx.n), blocks.words_per_plane(ctx.n)
     tables = ctx.dealt(TABLES, padded // 64 * spec.table_words, per=spec.table_words, xor=True).words()
-    lt, eq = blocks.look_up(opened, tables, spec, ctx.lead)
+    lt, eq = kernels.look_up(opened, tables, spec, ctx.lead)
     for number, level in enumerate(spec.levels):
-        request = ctx.open_bits(blocks.gather(level, lt, eq), LEVEL + number, per=level.opened)
+        request = ctx.open_bits(kernels.gather(level, lt, eq), LEVEL + number, per=level.opened)
         planes = (yield request).reshape(-1, level.opened, width)
         mask = request.mask.reshape(-1, level.opened, width)
         count = padded // 64 * level.products
         products = ctx.dealt(PRODUCTS + number, count, per=level.products, xor=True).words()
-        lt, eq = blocks.evaluate(level, planes, mask, products.reshape(-1, level.products, width), lt, eq, ctx.lead)
+        lt, eq = kernels.evaluate(level, planes, mask, products.reshape(-1, level.products, width), lt, eq, ctx.lead)
     out = (eq if spec.equal else lt).reshape(-1)[: ctx.words]
     if ctx.lead and not spec.equal:
         out = out ^ sign_bits(opened, spec)
@@ -58,19 +58,18 @@ def compare_dealer(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
     mask = wire.mask.words()
     padded, width = blocks.padded(ctx.n), blocks.words_per_plane(ctx.n)
-    ctx.deal(TABLES, blocks.deal_tables(mask, spec), per=spec.table_words, xor=True)
+    ctx.deal(TABLES, kernels.deal_tables(mask, spec), per=spec.table_words, xor=True)
     for number, level in enumerate(spec.levels):
         masks = ctx.mask(LEVEL + number, padded // 64 * level.opened, per=level.opened, xor=True)
         yield
-        products = blocks.deal_products(level, masks.reshape(-1, level.opened, width))
+        products = kernels.deal_products(level, masks.reshape(-1, level.opened, width))
         ctx.deal(PRODUCTS + number, products, per=level.products, xor=True)
     return None if spec.equal else sign_bits(mask, spec)
 
 
 def sign_bits(values: np.ndarray, spec: blocks.CompareSpec) -> np.ndarray:
     """Bit drop + width of each element, packed."""
-    bits = (values >> np.uint64(spec.drop + spec.width)) & np.uint64(1)
-    return kernels.pack(bits.astype(np.uint8))
+    return kernels.bit_plane(values, spec.drop + spec.width)
 
 
 @cost("msb", "eqz")
