@@ -35,7 +35,7 @@ VALUE_LIMIT = 1 << 36
 QUIET_CALLS = 64
 """After so many calls without an agreement there is one, so that what the others sent does not pile up."""
 
-DISAGREEMENT_SECONDS = 0.3
+DISAGREEMENT_SECONDS = 1.0
 """How long the others have to find a disagreement, and to say it in their own words, before they are told."""
 
 Words = Callable[[], np.ndarray]

@@ -57,6 +57,14 @@ def name_of(source: Source) -> str:
     return source.value.origin + (paths[source.index] if source.index < len(paths) else f" leaf {source.index}")
 
 
+def names_of(sources: Sequence[Source]) -> str:
+    """Several leaves as a user knows them; of many, only where they come from."""
+    names = [name_of(s) for s in sources]
+    if len(names) > 4:
+        names = list(dict.fromkeys(origin_of(s) for s in sources))
+    return ", ".join(names) or "constants"
+
+
 def origin_of(source: Source) -> str:
     return source.value.origin if source.value is not None else "a constant"
 
@@ -86,7 +94,7 @@ class Plaintext:
                 self._results[origin.call] = call.function(*given)
             except Exception as error:
                 raise UserFunctionError(f"preparing {origin_of(used[0]) if used else 'constants'} failed") from error
-        names = ", ".join(dict.fromkeys(origin_of(self._sources[i]) for i in call.leaves)) or "constants"
+        names = names_of([self._sources[i] for i in call.leaves])
         return encode(self._results[origin.call][origin.result], type_, f"what is computed of {names}")
 
 
@@ -120,7 +128,7 @@ def encode(array: np.ndarray, type_: Type, what: str) -> np.ndarray:
     if array.shape != type_.shape:
         raise InputError(f"{what}: has shape {list(array.shape)}, the plan wants {list(type_.shape)}")
     if type_.kind == "bit":
-        return np.ascontiguousarray(array, np.uint8)
+        return np.ascontiguousarray(array, np.uint8).reshape(type_.shape)
     if array.dtype.kind not in "iubf":
         array = array.astype(np.float32)
     return np.ascontiguousarray(codec.encode(array, type_.fraction, what)).reshape(type_.shape)

@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def run_party(
     last_word = LastWord(party, options is not None and options.log_json)
     with profiled(options.profile if options else None):
         if program is None:
-            return serve(config, link)
+            return serve(config, link, lambda: connect(config, link, has_program=False))
         return run_program(config, link, program, arguments, last_word)
 
 
@@ -102,12 +102,11 @@ def connect(config: ClusterConfig, link: Link, has_program: bool) -> Roster:
 # -- without a program
 
 
-def serve(config: ClusterConfig, link: Link) -> int:
-    """The dealer, or a worker."""
+def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster]) -> int:
+    """The dealer, or a worker; `start` brings up the link."""
     service: Service | None = None
     try:
-        roster = connect(config, link, has_program=False)
-        service = Service(config, link, roster)
+        service = Service(config, link, start())
         service.serve()
         log.info("the run is over")
         return 0
