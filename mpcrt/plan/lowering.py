@@ -5,7 +5,9 @@ becomes shares, dealer 8 B), fork_shares and join (FORKED -> usable in products;
 ring shares). Every step starts as soon as its operands are there.
 """
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import count
 
 from mpcrt.plan.ops import PlanError
@@ -18,19 +20,9 @@ LAYOUT = {"reshape", "transpose", "broadcast", "slice", "pad", "concat", "take"}
 LINEAR = LAYOUT | {"add", "neg", "sum", "shift", "scale", "xor"}
 BILINEAR = {"mul", "dot", "conv"}
 CHUNKED = {
-    "expose",
-    "mask_shares",
-    "resolve",
-    "fork_shares",
-    "join",
-    "lift",
-    "select",
-    "multiply",
-    "and",
-    "msb",
-    "eqz",
-    "samples",
-}
+    "expose", "expose_product", "mask_shares", "resolve", "fork_shares", "settle", "join", "lift", "select", "multiply",
+    "and", "msb", "eqz", "samples",
+}  # fmt: skip
 
 
 class Lowering:
@@ -55,6 +47,7 @@ class Lowering:
             self.values.extend(self.lower(node))
         self.node = len(self.plan.nodes)
         outputs = tuple(coerce_outputs(i, self.values[v]) for i, v in enumerate(self.plan.outputs))
+        self.steps = fused(self.steps, outputs)
         openings = max((s.start + s.rounds for s in self.steps), default=0)
         levels: list[list[Step]] = [[] for _ in range(openings + 1)]
         for step in self.steps:
@@ -317,6 +310,27 @@ class Lowering:
             results.append(Held(t, Rep.PUBLIC if public else Rep.PENDING, not public))
         attrs = {"body": lowered, "trips": node.attrs["trips"], "constants": fixed, "carries": carried}
         return self.step("loop", entering, results, attrs)
+
+
+FUSED = {("product", "expose"): "expose_product", ("fork_shares", "unfork"): "settle"}
+
+
+def fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
+    """Pairs of steps that go chunk by chunk in one, where nothing else uses what the first makes."""
+    users = Counter(v for s in steps for v in s.operands) + Counter(outputs)
+    made = {v: s for s in steps for v in s.results}
+    replaced: dict[int, Step] = {}
+    gone = set()
+    for step in steps:
+        first = made.get(step.operands[0]) if step.operands else None
+        rule = FUSED.get((first.rule, step.rule)) if first is not None else None
+        if first is None or rule is None or users[step.operands[0]] > 1 or first.attrs.get("op", "mul") != "mul":
+            continue
+        replaced[step.number] = replace(
+            step, rule=rule, operands=first.operands, attrs=first.attrs, start=first.start, chunked=True
+        )
+        gone.add(first.number)
+    return [replaced.get(s.number, s) for s in steps if s.number not in gone]
 
 
 def lower(plan: Plan, parties: int) -> Schedule:

@@ -83,7 +83,7 @@ class OnlineContext(Context):
         """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words."""
         stream, offset = self._place(role, per)
         mine = self._fresh(stream, share.size, offset)
-        mine += share.reshape(-1)
+        np.add(mine, share, out=mine)
         return Request(mine, None, False, out)
 
     def open_bits(self, share: np.ndarray, role: int, per: int, out: np.ndarray | None = None) -> Request:

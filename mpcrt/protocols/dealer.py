@@ -40,13 +40,20 @@ class DealerRun:
         return self.parties[(chunk + 1) % len(self.parties)]
 
     def provide_out(self, job: Job, ctx) -> None:
-        pass
+        """The masks of an exposure that absorbs a deferred term, filled chunk by chunk."""
+        if not job.step.rule.startswith("expose") or ctx.result.bit or ctx.result.rep != "opened":
+            return
+        if job.out is None:
+            job.out = np.empty(job.step.size, np.uint64)
+        ctx.out = job.out[ctx.low : ctx.low + ctx.n]
 
     def assemble(self, job: Job):
         pieces, result = job.pieces, job.ctx.result
         value: object = pieces
         if all(p is None for p in pieces):
             value = None
+        elif job.out is not None:
+            value = job.out
         elif all(isinstance(p, np.ndarray) for p in pieces):
             flat = pieces[0].reshape(-1) if len(pieces) == 1 else np.concatenate([p.reshape(-1) for p in pieces])
             value = flat if result.bit else flat.reshape(result.type.shape)

@@ -114,7 +114,7 @@ class Execution:
 
     def done(self, job: Job, ctx: Context, result) -> None:
         job.pieces[ctx.index] = result
-        if job.out is not None and result is not ctx.out:
+        if job.out is not None and result is not ctx.out and result is not None:
             assert ctx.out is not None
             ctx.out[:] = result.reshape(-1)
         job.left -= 1

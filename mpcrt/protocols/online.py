@@ -60,7 +60,7 @@ class OnlineRun:
 
     def provide_out(self, job: Job, ctx) -> None:
         """An array for the step's result, filled chunk by chunk."""
-        if job.rule.assemble_online is not None and job.step.rule != "expose":
+        if job.rule.assemble_online is not None and not job.step.rule.startswith("expose"):
             return
         bit = ctx.result.bit
         if job.out is None:

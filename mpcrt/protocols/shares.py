@@ -24,6 +24,10 @@ class Share:
     def part(self, low: int, high: int) -> "Share":
         return Known(self.words()[low:high])
 
+    def fill(self, out: np.ndarray) -> None:
+        """out = this."""
+        out[:] = self.words()
+
     def subtract_from(self, out: np.ndarray) -> None:
         """out -= this."""
         out -= self.words()
@@ -74,6 +78,11 @@ class Drawn(Share):
             (prg.xor if self.xor else prg.add)(self.stream, out, self.offset)
         return out
 
+    def fill(self, out: np.ndarray) -> None:
+        self.prgs[0].fill(self.stream, out, self.offset)
+        for prg in self.prgs[1:]:
+            (prg.xor if self.xor else prg.add)(self.stream, out, self.offset)
+
     def part(self, low: int, high: int) -> Share:
         return Drawn(self.prgs, self.stream, self.offset + low, high - low, self.xor)
 
@@ -93,7 +102,10 @@ class Narrow(Share):
         self.packed, self.size = packed, size
 
     def words(self) -> np.ndarray:
-        return self.packed.words().view(np.uint32)[: self.size].astype(np.uint64)
+        return self.narrow().astype(np.uint64)
+
+    def narrow(self) -> np.ndarray:
+        return self.packed.words().view(np.uint32)[: self.size]
 
     def part(self, low: int, high: int) -> Share:
         if low % 2:

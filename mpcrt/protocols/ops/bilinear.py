@@ -18,10 +18,10 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
-from mpcrt.protocols.ops.truncation import fork_public
-from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Fork, Wire
-from mpcrt.ring import kernels
+from mpcrt.protocols.ops.truncation import MASK
+from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
+from mpcrt.protocols.shares import Fork, Known, Wire
+from mpcrt.ring import kernels, steps
 
 PRODUCT = 16
 """First role of dealt products of form terms."""
@@ -89,6 +89,40 @@ def product_cost(shape: Shape) -> Traffic:
     return Traffic()
 
 
+# -- expose_product: an elementwise product and its exposure in one, chunk by chunk
+
+
+@online("expose_product")
+def expose_product_online(ctx, x: Wire, y: Wire):
+    lx, ly = (None if w.mask.zero else w.mask.words() for w in (x, y))
+    share = steps.cross(x.opened, y.opened, lx, ly, ctx.leads(ctx.attrs["lead"]))
+    return (yield ctx.open(share, MASK, out=ctx.out))
+
+
+@assemble("online", "expose_product")
+def exposed_product(ctx, opened, x: Wire, y: Wire) -> Wire:
+    return Wire(opened, None)
+
+
+@dealer("expose_product")
+def expose_product_dealer(ctx, x: Wire, y: Wire):
+    yield
+    ctx.drawn(MASK, ctx.n).fill(ctx.out)
+    if not x.mask.zero and not y.mask.zero:
+        np.subtract(ctx.out, x.mask.words() * y.mask.words(), out=ctx.out)
+    return ctx.out
+
+
+@assemble("dealer", "expose_product")
+def exposed_product_mask(ctx, mask, x: Wire, y: Wire) -> Wire:
+    return Wire(None, Known(mask.reshape(-1)))
+
+
+@cost("expose_product")
+def expose_product_cost(shape: Shape) -> Traffic:
+    return Traffic((8 * shape.n,))
+
+
 # -- elementwise products of forms
 
 
@@ -114,7 +148,7 @@ def form(value: Wire | Fork) -> tuple[np.ndarray, list[Term]]:
     if isinstance(value, Wire):
         assert value.opened is not None and value.mask is not None
         return value.opened.reshape(-1), [Term(None, value.mask, 0)]
-    public, carry = fork_public(value.wire.opened.reshape(-1), value.bits)
+    public, carry = steps.fork_public(value.wire.opened.reshape(-1), value.bits)
     return public, [Term(None, value.top, 0), Term(carry, value.sign, 64 - value.bits)]
 
 

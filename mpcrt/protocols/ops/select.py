@@ -13,7 +13,7 @@ from mpcrt.plan.schedule import Rep
 from mpcrt.protocols.ops.bilinear import dealer_form, form, shifts, vector_bytes, width_of
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Share, Wire
-from mpcrt.ring import kernels
+from mpcrt.ring import steps
 
 PRODUCT = 1
 
@@ -25,8 +25,8 @@ def select(node: Node, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 @online("select")
 def select_online(ctx, b: Wire, beta: Share, x):
-    c = kernels.unpack(b.opened, ctx.n).view(np.bool_)
-    factor = flipped(c, beta.words(), ctx.lead)
+    c = steps.spread(b.opened, ctx.n)
+    factor = steps.flip(beta.words(), c, ctx.lead)
     if ctx.operands[2].rep is Rep.PUBLIC:
         factor *= x
         return factor
@@ -35,18 +35,13 @@ def select_online(ctx, b: Wire, beta: Share, x):
     for role, (term, shift) in enumerate(zip(terms, shifts(ctx.operands[2]), strict=True), PRODUCT):
         share = term.vector.words()
         crossed = ctx.dealt(role, ctx.n, width_of(shift)).words()
-        part = np.where(c, share - crossed, crossed)
+        part = steps.choose(crossed, share, c)
         if term.coefficient is None:
             factor -= part
         else:
             part *= term.coefficient
             factor += part
     return factor
-
-
-def flipped(c: np.ndarray, beta: np.ndarray, lead: bool) -> np.ndarray:
-    """c + g [beta]: my share of the bit in the ring."""
-    return np.where(c, np.uint64(lead) - beta, beta)
 
 
 @dealer("select")

@@ -16,25 +16,15 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Fork, Joined, Known, Wire
+from mpcrt.protocols.shares import Fork, Joined, Known, Narrow, Share, Wire
+from mpcrt.ring import steps
 
 MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
-OFFSET = 1 << 62
 
 
 @plaintext("truncate")
 def truncate(node: Node, x: np.ndarray) -> np.ndarray:
     return np.right_shift(x.view(np.int64), np.int64(node.attrs["bits"])).view(np.uint64)
-
-
-def fork_public(opened: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
-    """(P, q 2^(64-k)) of D, k = bits."""
-    moved = opened + np.uint64(OFFSET)
-    carry = (moved >> np.uint64(63)) ^ np.uint64(1)
-    moved >>= np.uint64(bits)
-    moved -= np.uint64(OFFSET >> bits)
-    carry <<= np.uint64(64 - bits)
-    return moved, carry
 
 
 # -- expose
@@ -65,10 +55,10 @@ def expose_dealer(ctx, deferred):
     if ctx.result.bit:
         mask = ctx.mask(MASK, ctx.words, per=1, xor=True)
         mask ^= deferred
-    else:
-        mask = ctx.mask(MASK, ctx.n)
-        mask -= deferred
-    return mask
+        return mask
+    ctx.drawn(MASK, ctx.n).fill(ctx.out)
+    np.subtract(ctx.out, deferred, out=ctx.out)
+    return ctx.out
 
 
 @assemble("dealer", "expose")
@@ -174,7 +164,7 @@ def forked_mask(ctx, pieces, value: Fork) -> Fork:
     return value
 
 
-@cost("fork_shares")
+@cost("fork_shares", "settle")
 def fork_shares_cost(shape: Shape) -> Traffic:
     return Traffic((), 8 * shape.n + _bytes(shape.n, shape.attrs["bits"]))
 
@@ -182,7 +172,7 @@ def fork_shares_cost(shape: Shape) -> Traffic:
 @online("unfork")
 def unfork_online(ctx, value: Fork):
     """P - [R] + q 2^(64-k) [m] from shared R and m: local."""
-    out = _carried(ctx, value.wire.opened.reshape(-1), value.bits, value.sign.words())
+    out = _carried(ctx, value.wire.opened.reshape(-1), value.bits, value.sign)
     value.top.subtract_from(out)
     return out.reshape(ctx.result.type.shape)
 
@@ -197,10 +187,26 @@ def fork_cost(shape: Shape) -> Traffic:
     return Traffic()
 
 
+# -- settle: fork_shares and unfork in one, where nothing else uses the shares of R and m
+
+
+@online("settle")
+def settle_online(ctx, value: Fork):
+    top = ctx.dealt(TOP, ctx.n)
+    out = _carried(ctx, value.wire.opened, value.bits, ctx.dealt(SIGN, ctx.n, _width(value.bits)))
+    top.subtract_from(out)
+    return out
+
+
+@dealer("settle")
+def settle_dealer(ctx, value: Fork):
+    fork_shares_dealer(ctx, value)
+
+
 @online("join")
 def join_online(ctx, value: Fork):
     """P + q 2^(64-k) [m]; -R stays deferred."""
-    sign = ctx.dealt(SIGN, ctx.n, _width(value.bits)).words()
+    sign = ctx.dealt(SIGN, ctx.n, _width(value.bits))
     return _carried(ctx, value.wire.opened, value.bits, sign)
 
 
@@ -216,13 +222,9 @@ def join_cost(shape: Shape) -> Traffic:
     return Traffic((), _bytes(shape.n, shape.attrs["bits"]))
 
 
-def _carried(ctx, opened: np.ndarray, bits: int, sign: np.ndarray) -> np.ndarray:
-    public, carry = fork_public(opened, bits)
-    carry *= sign
-    if not ctx.lead:
-        return carry
-    public += carry
-    return public
+def _carried(ctx, opened: np.ndarray, bits: int, sign: Share) -> np.ndarray:
+    words = sign.narrow() if isinstance(sign, Narrow) else sign.words()
+    return steps.settle(opened, bits, words, ctx.lead)
 
 
 def _width(bits: int) -> int:
