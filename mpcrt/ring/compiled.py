@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mpcrt.ring import _native
+from mpcrt.ring import _native, reference
 from mpcrt.ring.compiled_blocks import bit_plane, deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
 from mpcrt.ring.prg import KEY_BYTES
@@ -43,7 +43,12 @@ set_level = _native.set_level
 keep_memory = _native.keep_memory
 
 
-class Prg:
+def Prg(key: bytes) -> "reference.Prg | NativePrg":
+    """The generator of a 16-byte key: native where the level in use has AES instructions; see reference.Prg."""
+    return reference.Prg(key) if level() == "portable" else NativePrg(key)
+
+
+class NativePrg:
     """AES-128 in counter mode, addressed by (stream, word); see reference.Prg."""
 
     def __init__(self, key: bytes) -> None:

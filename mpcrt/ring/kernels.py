@@ -60,7 +60,7 @@ def active() -> str:
     return "reference" if _active is reference else "native"
 
 
-def Prg(key: bytes) -> reference.Prg:
+def Prg(key: bytes) -> Any:
     """The pseudo-random generator of a 16-byte key; see reference.Prg."""
     return _active.Prg(key)
 

@@ -6,7 +6,6 @@ counterpart, for any strides, shapes and thread counts.
 
 import itertools
 import math
-import sys
 from collections.abc import Sequence
 
 import numpy as np
@@ -36,6 +35,7 @@ __all__ = [
 ]
 
 Pair = tuple[int, int]
+_ZEROS = memoryview(bytes(1 << 16))
 
 
 class Prg:
@@ -54,13 +54,13 @@ class Prg:
         """Words offset .. offset + count - 1 of a stream, uint64[count]."""
         check_words(stream, count, offset)
         first = offset // 2
-        blocks = (offset + count + 1) // 2 - first
+        size = 16 * ((offset + count + 1) // 2 - first)
         cipher = Cipher(self._algorithm, CTR((stream << BLOCK_BITS | first).to_bytes(16, "big"))).encryptor()
-        words = np.frombuffer(bytearray(cipher.update(bytes(16 * blocks))), np.dtype("<u8"))
-        if sys.byteorder == "big":
-            words = words.astype(np.uint64)
-        skip = offset - 2 * first
-        return words[skip : skip + count]
+        out = np.empty(size + 15, np.uint8)  # update_into asks for a block less a byte more
+        for at in range(0, size, len(_ZEROS)):
+            cipher.update_into(_ZEROS[: size - at], out[at:])
+        words = out[:size].view("<u8").astype(np.uint64, copy=False)
+        return words[offset % 2 : offset % 2 + count]
 
     def fill(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
         """Write words offset .. offset + out.size - 1 into a C-contiguous array."""

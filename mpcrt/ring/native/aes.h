@@ -1,10 +1,8 @@
-// AES-128 on N vectors of four consecutive counter blocks, one implementation a level.
+// AES-128 on N vectors of four consecutive counter blocks, with the processor's AES instructions. The portable level has
+// none: there mpcrt.ring.compiled draws from the reference's generator.
 #pragma once
 #include "key.h"
 #include "simd.h"
-#if !defined(MPCRT_ZMM) && !defined(MPCRT_LEVEL_avx2)
-#include "aes_sliced.h"
-#endif
 
 namespace mpcrt::MPCRT_LEVEL {
 
@@ -30,7 +28,7 @@ template <int N> MPCRT_INLINE void encrypt_counters(const Key& key, Stream strea
     for (int i = 0; i < N; ++i) out[i] = (Words)_mm512_aesenclast_epi128(state[i], round_key);
 }
 
-#elif defined(MPCRT_LEVEL_avx2)
+#else
 
 template <int N> MPCRT_INLINE void encrypt_counters(const Key& key, Stream stream, uint64_t block, Words* out) {
     const __m128i swap = _mm_set_epi8(8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7);
@@ -52,23 +50,13 @@ template <int N> MPCRT_INLINE void encrypt_counters(const Key& key, Stream strea
     }
 }
 
-#else
-
-template <int N> MPCRT_INLINE void encrypt_counters(const Key& key, Stream stream, uint64_t block, Words* out) {
-    sliced_counters(key, stream, block, N, out);
-}
-
 #endif
 
 // `count` vectors of four blocks, from block `block` of a stream.
 MPCRT_INLINE void vectors(const Key& key, Stream stream, uint64_t block, long count, Words* out) {
     long i = 0;
     for (; i + 8 <= count; i += 8) encrypt_counters<8>(key, stream, block + 4 * i, out + i);
-#if defined(MPCRT_ZMM) || defined(MPCRT_LEVEL_avx2)
     for (; i < count; ++i) encrypt_counters<1>(key, stream, block + 4 * i, out + i);
-#else
-    if (i < count) sliced_counters(key, stream, block + 4 * i, (int)(count - i), out + i);
-#endif
 }
 
 }  // namespace mpcrt::MPCRT_LEVEL

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <vector>
 
 #include "cpu.h"
 #include "table.h"
@@ -30,9 +31,25 @@ struct MatrixRows final : Rows {
 struct WindowRows final : Rows {
     const Convolution& c;
     long first_channel, channels;
+    long taps;
+    std::vector<long> reach;   // [tap][dimension]: the tap's place in the dilated input, from the window's origin
+    std::vector<long> offset;  // [tap]: the same in words of memory, where the input is not dilated
+    bool dilated = false;
+
     WindowRows(const Convolution& c, long count, long taps, long group)
         : Rows(count, taps * (c.channels / c.groups)), c(c), first_channel(group * (c.channels / c.groups)),
-          channels(c.channels / c.groups) {}
+          channels(c.channels / c.groups), taps(taps), reach(taps * c.rank), offset(taps) {
+        for (int d = 0; d < c.rank; ++d) dilated |= c.lhs_dilation[d] != 1;
+        for (long tap = 0; tap < taps; ++tap) {
+            long rest = tap, scale = c.channels;
+            for (int d = c.rank - 1; d >= 0; --d) {
+                reach[tap * c.rank + d] = rest % c.window[d] * c.rhs_dilation[d];
+                offset[tap] += reach[tap * c.rank + d] * scale;
+                rest /= c.window[d];
+                scale *= c.size[d];
+            }
+        }
+    }
 
     const uint64_t* read(long r, long k, long n, uint64_t* scratch) const override {
         long origin[most_dimensions];  // of the window, in the dilated input
@@ -40,31 +57,50 @@ struct WindowRows final : Rows {
             origin[d] = r % c.out_size[d] * c.stride[d] - c.low[d];
             r /= c.out_size[d];
         }
+        const uint64_t* const whole = inside(origin) ? at(r, origin) : nullptr;
         uint64_t* to = scratch;
         for (long tap = k / channels, channel = k % channels; n > 0; ++tap, channel = 0) {
             const long run = std::min(n, channels - channel);
-            const uint64_t* from = pixel(r, origin, tap);
-            if (from)
+            const uint64_t* const from = whole ? whole + offset[tap] : pixel(r, origin, tap);
+            if (!from)
+                std::memset(to, 0, sizeof(uint64_t) * run);
+            else if (run >= 16)
                 std::memcpy(to, from + channel, sizeof(uint64_t) * run);
             else
-                std::memset(to, 0, sizeof(uint64_t) * run);
+                for (long i = 0; i < run; ++i) to[i] = from[channel + i];
             to += run;
             n -= run;
         }
         return scratch;
     }
 
+    // Whether every tap of the window lies on a pixel.
+    bool inside(const long* origin) const {
+        if (dilated || !taps) return false;
+        for (int d = 0; d < c.rank; ++d)
+            if (origin[d] < 0 || origin[d] + reach[(taps - 1) * c.rank + d] >= c.size[d]) return false;
+        return true;
+    }
+
+    // The group's channels of a pixel of the undilated input.
+    const uint64_t* at(long image, const long* place) const {
+        for (int d = 0; d < c.rank; ++d) image = image * c.size[d] + place[d];
+        return c.x + image * c.channels + first_channel;
+    }
+
     // The group's channels of the input pixel under a tap, or null where the tap lies on padding or between pixels.
     const uint64_t* pixel(long image, const long* origin, long tap) const {
-        long at = 0, scale = 1;
-        for (int d = c.rank - 1; d >= 0; --d) {
-            const long dilated = origin[d] + tap % c.window[d] * c.rhs_dilation[d];
-            tap /= c.window[d];
-            if (dilated < 0 || dilated % c.lhs_dilation[d] || dilated / c.lhs_dilation[d] >= c.size[d]) return nullptr;
-            at += dilated / c.lhs_dilation[d] * scale;
-            scale *= c.size[d];
+        long place[most_dimensions];
+        for (int d = 0; d < c.rank; ++d) {
+            place[d] = origin[d] + reach[tap * c.rank + d];
+            if (place[d] < 0) return nullptr;
+            if (c.lhs_dilation[d] != 1) {
+                if (place[d] % c.lhs_dilation[d]) return nullptr;
+                place[d] /= c.lhs_dilation[d];
+            }
+            if (place[d] >= c.size[d]) return nullptr;
         }
-        return c.x + (image * scale + at) * c.channels + first_channel;
+        return at(image, place);
     }
 };
 

@@ -14,7 +14,8 @@
 
 namespace mpcrt::amx {
 
-constexpr long depth_block = 512, row_block = 512, column_block = 256;
+// A block of each operand, 1 and 0.5 MiB packed, fits the second-level cache.
+constexpr long depth_block = 512, row_block = 128, column_block = 256;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
 
 static void (*few)(const Rows&, const Matrix&, const Product&) = nullptr;
@@ -210,12 +211,12 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     _tile_loadconfig(&configuration);
     for (long k = 0; k < a.depth; k += depth_block) {
         const long depth = least(depth_block, a.depth - k);
-        for (long i = c.first; i < c.last; i += row_block) {
-            const long last = least(i + row_block, c.last);
-            pack_left(a, i, last, k, depth, scratch, left);
-            for (long j = 0; j < b.columns; j += column_block) {
-                const long columns = least(column_block, b.columns - j);
-                pack_right(b, k, depth, j, columns, right);
+        for (long j = 0; j < b.columns; j += column_block) {
+            const long columns = least(column_block, b.columns - j);
+            pack_right(b, k, depth, j, columns, right);
+            for (long i = c.first; i < c.last; i += row_block) {
+                const long last = least(i + row_block, c.last);
+                pack_left(a, i, last, k, depth, scratch, left);
                 multiply_block(left, right, last - i, columns, depth, sums, c.data + i * c.row_stride + j,
                                c.row_stride, k > 0);
             }

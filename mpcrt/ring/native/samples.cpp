@@ -50,14 +50,14 @@ struct Angle {
 // (a.cosine + i a.sine)(b.cosine + i b.sine), rounded half up.
 MPCRT_INLINE Angle rotated(Angle a, Angle b) {
     const Words half = all(1ull << (trig_bits - 1));
-    return {shifted(a.cosine * b.cosine - a.sine * b.sine + half, trig_bits),
-            shifted(a.cosine * b.sine + a.sine * b.cosine + half, trig_bits)};
+    return {shifted(mul(a.cosine, b.cosine) - mul(a.sine, b.sine) + half, trig_bits),
+            shifted(mul(a.cosine, b.sine) + mul(a.sine, b.cosine) + half, trig_bits)};
 }
 
 // floor(v / 6) for |v| < 2^17: 43691 / 2^18 is 1/6 from above.
 MPCRT_INLINE Words sixth(Words v) {
     const Words sign = shifted(v, 63);
-    return (((v ^ sign) * all(43691)) >> 18) ^ sign;
+    return (mul(v ^ sign, all(43691)) >> 18) ^ sign;
 }
 
 MPCRT_INLINE Angle turn(Words phase, const Turns<int64_t>& table) {
@@ -65,9 +65,9 @@ MPCRT_INLINE Angle turn(Words phase, const Turns<int64_t>& table) {
     const Words near = phase + all(1ull << (bits - 1));
     const Words at = near >> bits;
     const Words rest = (near & all((1ull << bits) - 1)) - all(1ull << (bits - 1));
-    const Words r = shifted(shifted(rest, 28) * all(13176795), 21);  // 13176795 / 2^21 = 2 pi
-    const Words r2 = shifted(r * r, 36);
-    const Words sine = shifted(r - sixth(shifted(r2 * r, 36)), 6);
+    const Words r = shifted(mul(shifted(rest, 28), all(13176795)), 21);  // 13176795 / 2^21 = 2 pi
+    const Words r2 = shifted(mul(r, r), 36);
+    const Words sine = shifted(r - sixth(shifted(mul(r2, r), 36)), 6);
     const Words cosine = all(1ull << trig_bits) - shifted(r2, 7);
     return rotated({gathered<Words>(table.cosines, at), gathered<Words>(table.sines, at)}, {cosine, sine});
 }
@@ -76,15 +76,15 @@ static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, con
                        const Turns<int64_t>& table, uint64_t* out) {
     for (size_t e = 0; e < n; e += lanes) {
         const size_t count = n - e;
-        const Words phase = load_some(d + e, count) * all(basis.multiplier);
-        Angle here = turn(phase * all(basis.first), table);
-        const Angle step = basis.first == basis.step ? here : turn(phase * all(basis.step), table);
+        const Words phase = mul(load_some(d + e, count), all(basis.multiplier));
+        Angle here = turn(mul(phase, all(basis.first)), table);
+        const Angle step = basis.first == basis.step ? here : turn(mul(phase, all(basis.step)), table);
         Words sum = all(0);
         const uint64_t* row = samples + e;
         for (int k = 0; k < basis.harmonics; ++k, row += 2 * n) {
             if (k) here = rotated(here, step);
-            sum += narrowed(here.cosine, basis.public_bits) * load_some(row, count);
-            sum += narrowed(here.sine, basis.public_bits) * load_some(row + n, count);
+            sum += mul(narrowed(here.cosine, basis.public_bits), load_some(row, count));
+            sum += mul(narrowed(here.sine, basis.public_bits), load_some(row + n, count));
         }
         store_some(out + e, sum, count);
     }
@@ -93,10 +93,10 @@ static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, con
 // phi(D_low) of samples.exp_basis.
 MPCRT_INLINE Words exp_of(Words low, const ExpBasis& basis) {
     const Words u = basis.bits <= 32 ? low << (32 - basis.bits) : low >> (basis.bits - 32);
-    const Words d = u & all((1ull << 22) - 1), d2 = d * d;
-    const Words d3 = shifted(shifted(d2, 22) * d, 20) * all(43691);
+    const Words d = u & all((1ull << 22) - 1), d2 = mul(d, d);
+    const Words d3 = mul(shifted(mul(shifted(d2, 22), d), 20), all(43691));
     const Words fine = all(1ull << 30) + (d << 1) + shifted(d2, 29) + shifted(d3, 33);
-    const Words product = gathered<Words>(basis.table, u >> 22) * shifted(fine, 1);
+    const Words product = mul(gathered<Words>(basis.table, u >> 22), shifted(fine, 1));
     const int shift = basis.table_bits + 29 - basis.public_bits;
     return shifted(product + all(1ull << (shift - 1)), shift);
 }
@@ -109,7 +109,7 @@ static void exp_sum(const uint64_t* d, size_t n, const uint64_t* samples, const 
         Words chosen = all(0);
         for (uint64_t v = 0; v < 4; ++v)
             chosen |= load_some(samples + v * n + e, count) & (Words)(window == all(v));
-        store_some(out + e, chosen * exp_of(moved & all((1ull << basis.bits) - 1), basis), count);
+        store_some(out + e, mul(chosen, exp_of(moved & all((1ull << basis.bits) - 1), basis)), count);
     }
 }
 
@@ -120,13 +120,13 @@ static void chebyshev_sum(const uint64_t* d, size_t n, const uint64_t* samples, 
         const size_t count = n - e;
         const Words opened = load_some(d + e, count), low = opened & all((1ull << basis.window_bits) - 1);
         const Words w = (shift >= 0 ? low << shift : low >> -shift) - all(1ull << trig_bits);
-        Words at = (opened >> basis.window_bits & all((1ull << basis.table_bits) - 1)) * all(terms * n) + all(e);
+        Words at = mul(opened >> basis.window_bits & all((1ull << basis.table_bits) - 1), all(terms * n)) + all(e);
         for (int i = 0; i < lanes; ++i) at[i] += (size_t)i < count ? i : 0;
         Words before = all(1ull << trig_bits), here = w, sum = all(0);
         for (int j = 0; j <= basis.degree; ++j) {
-            sum += narrowed(j ? here : before, basis.public_bits) * gathered<Words>(samples + j * n, at);
+            sum += mul(narrowed(j ? here : before, basis.public_bits), gathered<Words>(samples + j * n, at));
             if (!j) continue;
-            const Words next = shifted(w * here + all(1ull << (trig_bits - 2)), trig_bits - 1) - before;
+            const Words next = shifted(mul(w, here) + all(1ull << (trig_bits - 2)), trig_bits - 1) - before;
             before = here;
             here = next;
         }
@@ -170,9 +170,9 @@ static void series_deal(const uint64_t* mask, size_t n, const SeriesBasis& basis
                         const Turns<double>& table, uint64_t* samples) {
     for (size_t e = 0; e < n; e += lanes) {
         const size_t count = n - e;
-        const Words phase = load_some(mask + e, count) * all(basis.multiplier);
-        Point here = unit(phase * all(basis.first), table);
-        const Point step = unit(phase * all(basis.step), table);
+        const Words phase = mul(load_some(mask + e, count), all(basis.multiplier));
+        Point here = unit(mul(phase, all(basis.first)), table);
+        const Point step = unit(mul(phase, all(basis.step)), table);
         uint64_t* row = samples + e;
         for (int k = 0; k < basis.harmonics; ++k, row += 2 * n) {
             if (k) here = times(here, step);

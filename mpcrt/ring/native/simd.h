@@ -32,4 +32,16 @@ MPCRT_INLINE void store(void* to, Words v) { std::memcpy(to, &v, sizeof v); }
 
 MPCRT_INLINE Words all(uint64_t value) { return Words{value, value, value, value, value, value, value, value}; }
 
+// The product of words. vpmullq waits for its destination's old value on Golden Cove (Sapphire Rapids), a false dependency
+// of 15 cycles; clearing the register first costs nothing and triples the speed there.
+MPCRT_INLINE Words mul(Words a, Words b) {
+#if defined(MPCRT_ZMM)
+    __m512i result;
+    __asm__("vpxor %x0, %x0, %x0\n\tvpmullq %2, %1, %0" : "=&x"(result) : "v"(a), "v"(b));
+    return (Words)result;
+#else
+    return a * b;
+#endif
+}
+
 }  // namespace mpcrt::MPCRT_LEVEL

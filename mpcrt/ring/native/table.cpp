@@ -7,7 +7,6 @@ namespace mpcrt {
 namespace {
 
 #define MPCRT_FILL(name)      \
-    name::add_prg(table);     \
     name::add_gemm(table);    \
     name::add_bits(table);    \
     name::add_compare(table); \
@@ -20,6 +19,7 @@ Table make(Level level) {
         case Level::avx512:
 #if defined(MPCRT_HAS_avx512)
             MPCRT_FILL(avx512);
+            avx512::add_prg(table);
 #endif
 #if defined(MPCRT_HAS_amx)
             if (level == Level::amx) amx::add_gemm(table);
@@ -28,6 +28,7 @@ Table make(Level level) {
         case Level::avx2:
 #if defined(MPCRT_HAS_avx2)
             MPCRT_FILL(avx2);
+            avx2::add_prg(table);
 #endif
             break;
         case Level::portable: MPCRT_FILL(portable); break;

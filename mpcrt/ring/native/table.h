@@ -12,7 +12,7 @@
 namespace mpcrt {
 
 struct Table {
-    // prg.cpp
+    // prg.cpp; null at the portable level
     void (*prg)(const Key&, Stream, uint64_t offset, size_t count, uint64_t* out, Combine);
     // gemm.cpp, gemm_amx.cpp
     void (*gemm)(const Rows& a, const Matrix& b, const Product& c);
@@ -46,7 +46,6 @@ bool set_level(Level level);
 
 #define MPCRT_DECLARE_LEVEL(name)  \
     namespace name {               \
-    void add_prg(Table&);          \
     void add_gemm(Table&);         \
     void add_bits(Table&);         \
     void add_compare(Table&);      \
@@ -55,6 +54,12 @@ bool set_level(Level level);
 MPCRT_DECLARE_LEVEL(portable)
 MPCRT_DECLARE_LEVEL(avx2)
 MPCRT_DECLARE_LEVEL(avx512)
+namespace avx2 {
+void add_prg(Table&);
+}
+namespace avx512 {
+void add_prg(Table&);
+}
 namespace amx {
 void add_gemm(Table&);
 }

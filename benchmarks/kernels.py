@@ -1,0 +1,130 @@
+"""Speed of the ring kernels at every level of this machine, with ratios to NumPy measured in the same run.
+
+    python benchmarks/kernels.py [--threads N] [--json]
+
+Times are medians of processor time on one thread unless --threads is given, so that a busy machine disturbs them less.
+Products in G multiply-adds/s, everything else in G bytes/s of the arrays named.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+from mpcrt.ring import blocks, compiled, reference, samples
+
+CHUNK = 1 << 16
+
+
+def seconds(run: Callable[[], object], clock: Callable[[], float], budget: float = 0.5) -> float:
+    """Median time of a call, after one to warm up, within about `budget` seconds."""
+    run()
+    times = []
+    while sum(times) < budget and len(times) < 50:
+        start = clock()
+        run()
+        times.append(clock() - start)
+    return statistics.median(times)
+
+
+def words(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2**64, shape, dtype=np.uint64)
+
+
+def products() -> dict[str, tuple[float, Callable]]:
+    """Name -> (multiply-adds, call of a kernel module)."""
+    cases: dict[str, tuple[float, Callable]] = {}
+    for m, k, n in (
+        (64, 64, 64),
+        (64, 784, 128),
+        (256, 256, 256),
+        (1000, 1000, 1000),
+        (1, 1000, 1000),
+        (1000, 1000, 1),
+    ):
+        a, b = words(1, m, k), words(1, k, n)
+        cases[f"matmul {m} x {k} x {n}"] = m * k * n, lambda kernels, a=a, b=b: kernels.matmul(a, b)
+    a, b = words(12, 128, 64), words(12, 128, 64).transpose(0, 2, 1)
+    cases["matmul 12 of 128 x 64 x 128, transposed"] = 12 * 128 * 64 * 128, lambda kernels: kernels.matmul(a, b)
+    x, k = words(16, 28, 28, 16), words(5, 5, 16, 32)
+    same = {"strides": (1, 1), "padding": ((2, 2), (2, 2))}
+    cases["conv 16 of 28 x 28 x 16, 5 x 5 to 32"] = (
+        16 * 28 * 28 * 25 * 16 * 32,
+        lambda kernels: kernels.conv(x, k, **same),
+    )
+    return cases
+
+
+def streams() -> dict[str, tuple[float, Callable]]:
+    """Name -> (bytes, call of a kernel module)."""
+    d = words(CHUNK)
+    spec = blocks.compare_spec(0, 63)
+    tables = reference.deal_tables(d, spec)
+    lt, eq = reference.look_up(d, tables, spec, True)
+    level = spec.levels[0]
+    masks = words(lt.shape[0], level.opened, lt.shape[2])
+    dealt = reference.deal_products(level, masks)
+    exp = samples.Exp(36, 40, 0, 20)
+    series = samples.Series(18, 32, True, 2**36, 1, 2, 20, 0, tuple(2**39 >> i for i in range(10)))
+    shares = words(20, CHUNK)
+    bits = (d & np.uint64(1)).astype(np.uint8)
+    packed = reference.pack(bits)
+    return {
+        "prg fill": (d.nbytes, lambda kernels: kernels.Prg(bytes(16)).words(1, CHUNK)),
+        "prg add": (d.nbytes, lambda kernels: kernels.Prg(bytes(16)).add(1, d)),
+        "pack": (bits.nbytes, lambda kernels: kernels.pack(bits)),
+        "unpack": (bits.nbytes, lambda kernels: kernels.unpack(packed, CHUNK)),
+        "compare: deal tables": (tables.nbytes, lambda kernels: kernels.deal_tables(d, spec)),
+        "compare: look up": (tables.nbytes, lambda kernels: kernels.look_up(d, tables, spec, True)),
+        "compare: deal products": (dealt.nbytes, lambda kernels: kernels.deal_products(level, masks)),
+        "compare: evaluate": (
+            dealt.nbytes,
+            lambda kernels: kernels.evaluate(level, masks, masks, dealt, lt, eq, True),
+        ),
+        "exp: deal": (4 * d.nbytes, lambda kernels: kernels.deal_samples(exp, d)),
+        "exp: sum": (4 * d.nbytes, lambda kernels: kernels.evaluate_samples(exp, d, shares[:4])),
+        "series of 10: deal": (shares.nbytes, lambda kernels: kernels.deal_samples(series, d)),
+        "series of 10: sum": (shares.nbytes, lambda kernels: kernels.evaluate_samples(series, d, shares)),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object a kernel and level, for comparison by scripts"
+    )
+    options = parser.parse_args()
+    compiled.threads = options.threads
+    compiled.keep_memory()
+    clock = time.thread_time if options.threads == 1 else time.perf_counter
+    levels = compiled.levels()
+    if not options.json:
+        print(f"{'':42}{'NumPy':>10}" + "".join(f"{level:>18}" for level in levels))
+    for unit, cases in (("GMAC/s", products()), ("GB/s", streams())):
+        for name, (amount, call) in cases.items():
+            base = amount / seconds(lambda call=call: call(reference), clock) / 1e9
+            line = f"{name:42}{base:10.2f}"
+            for level in levels:
+                compiled.set_level(level)
+                rate = amount / seconds(lambda call=call: call(compiled), clock) / 1e9
+                line += f"{rate:11.2f}{rate / base:6.1f}x"
+                if options.json:
+                    row = {
+                        "kernel": name,
+                        "unit": unit,
+                        "level": level,
+                        "rate": rate,
+                        "numpy": base,
+                        "ratio": rate / base,
+                    }
+                    print(json.dumps(row))
+            if not options.json:
+                print(f"{line}  {unit}")
+
+
+if __name__ == "__main__":
+    main()
