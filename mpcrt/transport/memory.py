@@ -95,6 +95,10 @@ class MemoryLink(Link):
 
     def abort(self, failure: Failure) -> None:
         frames = control(Control.ABORT, failure.clipped()).frames
+        with self._changed:
+            self._failure = self._failure or LinkError(f"{self.name} has aborted the run")
+            self.on_failure = None
+            self._changed.notify_all()
         for peer in self.peers:
             self.others[peer].deliver(self.name, frames)
 

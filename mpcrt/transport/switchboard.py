@@ -13,7 +13,6 @@ import random
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 
 import zmq
 
@@ -22,6 +21,7 @@ from mpcrt.transport import addresses as places
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
 from mpcrt.transport.codec import Control, Encoded, Frame, Message, control_fields, encode
 from mpcrt.transport.connection import INSTANCE_BYTES, Connection, Greeting, said
+from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.link import Address
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
@@ -38,51 +38,6 @@ UNREPORTED_MESSAGES = 64
 
 _FIRST_CONTROL = int(Control.GREETING)
 log = logging.getLogger("mpcrt.transport")
-
-
-@dataclass(slots=True)
-class Line:
-    """What is known of the way to one peer."""
-
-    peer: str
-    address: str | None
-    dialed: bool
-    session: Session
-    connection: Connection | None = None
-    """The connection in use."""
-    attempt: Connection | None = None
-    """The one being dialed."""
-    attempts: int = 0
-    next_dial: float = 0.0
-    down_since: float = 0.0
-    reported_at: float = 0.0
-    came_up: bool = False
-    instance: bytes = b""
-    transmitted: int = 0
-    """The last sequence put on any connection: what is sent at or below it is sent again."""
-    refusal: str = ""
-    damages: int = 0
-
-    @property
-    def where(self) -> str:
-        """Name and address, for messages."""
-        return f"{self.peer} ({self.address or 'which dials ' + 'this party'})"
-
-
-@dataclass(slots=True)
-class Heart:
-    """Times in seconds, all derived from `idle`."""
-
-    idle: float
-    beat: float = field(init=False)
-    timeout: float = field(init=False)
-    patience: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.beat = min(self.idle / 8, 1.0)
-        self.timeout = min(self.idle / 4, 10.0)
-        # by when a stall is noticed, it has lasted for up to beat + timeout
-        self.patience = self.idle - self.timeout
 
 
 class Switchboard:
@@ -131,7 +86,8 @@ class Switchboard:
         if received is None:
             return False
         identity, frames = received
-        self._arrived(self._connections.get(identity) or self._stranger(identity), frames)
+        connection = self._connections.get(identity)
+        self._arrived(self._stranger(identity) if connection is None else connection, frames)
         return True
 
     def pump_all(self, most: int = 256) -> None:

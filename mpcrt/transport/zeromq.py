@@ -87,6 +87,7 @@ class ZmqLink(Link):
         self._reported = False
         self._aborted = False
         self._closed = False
+        self._released = False
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name=f"mpcrt link watcher of {name}", daemon=True)
         self._next_tick = 0.0
@@ -108,11 +109,12 @@ class ZmqLink(Link):
         )  # fmt: skip
         self._turn.wake = self._board.switch.wake
         try:
-            self._come_up(self._board, time.monotonic() + self._connect)
+            with self._turn:
+                self._come_up(self._board, time.monotonic() + self._connect)
+                self._watcher.start()
         except BaseException:
-            self._release(self._board, LINGER)
+            self._release(self._board)
             raise
-        self._watcher.start()
 
     def _come_up(self, board: Switchboard, deadline: float) -> None:
         while missing := board.missing():
@@ -140,13 +142,13 @@ class ZmqLink(Link):
             board, session = self._live(peer)
             until = time.monotonic() + SPIN
             while (arrays := session.take(address, limit, self.nonce)) is None:
-                if self._guard(board.pump):
+                some = self._guard(board.pump)
+                now = time.monotonic()
+                if now < until or (some and now < self._next_tick):
+                    if not some:
+                        os.sched_yield()
                     continue
-                if (now := time.monotonic()) < until:
-                    os.sched_yield()
-                    continue
-                self._step(board, min(SLICE, max(0.0, self._next_tick - now)))
-                self._let_others()
+                self._rest(board, min(SLICE, max(0.0, self._next_tick - now)))
             if session.consumed - session.consumed_reported > UNREPORTED_BYTES:
                 board.report(board.lines[peer])
             return arrays
@@ -158,11 +160,11 @@ class ZmqLink(Link):
                 if session.closed:
                     raise PeerLost(f"{peer} ended its run with messages from {self.name} unread", peer)
                 self._step(board, SLICE)
-                self._let_others()
 
     def abort(self, failure: Failure) -> None:
         with self._turn:
             self._aborted = self._reported = True
+            self._failure = self._failure or LinkError(f"{self.name} has aborted the run")
             if self._board is not None and not self._closed:
                 self._board.broadcast(control(Control.ABORT, failure.clipped()))
 
@@ -180,7 +182,7 @@ class ZmqLink(Link):
         self._stop.set()
         if self._watcher.is_alive() and threading.current_thread() is not self._watcher:
             self._watcher.join()
-        self._release(board, LINGER)
+        self._release(board)
 
     def _say_goodbye(self, board: Switchboard, deadline: float) -> None:
         """Tell each peer that nothing more comes, and wait until it has everything."""
@@ -193,11 +195,13 @@ class ZmqLink(Link):
         ):
             self._step(board, SLICE / 2)
 
-    def _release(self, board: Switchboard, linger: float) -> None:
+    def _release(self, board: Switchboard) -> None:
         with self._turn:
             self._closed = True
-            board.close(linger)
-            self._turn.wake = lambda: None
+            if not self._released:
+                self._released = True
+                board.close(LINGER)
+                self._turn.wake = lambda: None
 
     def _live(self, peer: str) -> tuple[Switchboard, Session]:
         if self._failure is not None:
@@ -217,23 +221,31 @@ class ZmqLink(Link):
         except MpcrtError as error:
             self._failure = self._failure or error
             self._reported = True
-            raise
+            raise self._failure from None
 
     def _step(self, board: Switchboard, seconds: float) -> None:
-        """Wait for something to arrive, take it in, and do what is due."""
-        board.switch.wait(seconds)
+        """Take in what has arrived, or wait for something to arrive."""
         self._guard(board.pump_all)
+        self._rest(board, seconds)
+
+    def _rest(self, board: Switchboard, seconds: float) -> None:
+        """Wait until something arrives, and do what is due; a thread that waits for the lock gets it.
+
+        Raises what ended the run meanwhile.
+        """
+        board.switch.wait(seconds)
         now = time.monotonic()
         if now >= self._next_tick:
             self._next_tick = now + SLICE / 2
             self._guard(board.tick)
-
-    def _let_others(self) -> None:
-        """Give the lock to a thread that waits for it, and ask for it again as any other."""
         if self._turn.waiting:
             self._turn.__exit__()
             time.sleep(1e-3)
             self._turn.__enter__()
+        if self._failure is not None:
+            raise self._failure
+        if self._closed:
+            raise LinkError(f"{self.name}'s link was closed")
 
     def _watch(self) -> None:
         """The watcher thread: keep the link going while the engine is elsewhere."""

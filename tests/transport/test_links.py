@@ -226,3 +226,20 @@ def test_two_threads_on_one_link(world: World):
 
     pairs = [("alice", "bob", 0), ("bob", "alice", 0), ("alice", "bob", 1), ("bob", "alice", 1)]
     succeed(together(*(lambda pair=pair: play(*pair) for pair in pairs)))
+
+
+def test_another_thread_ends_a_waiting_recv(world: World):
+    """abort by the main thread, or its close, does not leave the engine waiting."""
+    links = world("alice", "bob")
+
+    def wait(name: str, peer: str) -> str:
+        with pytest.raises(MpcrtError) as info:
+            links[name].recv(peer, Address(Kind.OPEN, 1), limit=9)
+        return str(info.value)
+
+    def end() -> None:
+        time.sleep(0.3)
+        links["alice"].abort(Failure("alice", "main", 2))
+
+    said = succeed(together(lambda: wait("alice", "bob"), lambda: wait("bob", "alice"), end, timeout=10))
+    assert said[:2] == ["alice has aborted the run", "alice failed in main (call 2); its own log has the cause"]
