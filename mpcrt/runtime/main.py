@@ -49,10 +49,14 @@ def run_party(
     use_threads(options.local_processes if options else 1)
     link = make_link(config, party, listen_fd)
     last_word = LastWord(party, options is not None and options.log_json)
-    with profiled(options.profile if options else None):
-        if program is None:
-            return serve(config, link, lambda: connect(config, link, has_program=False))
-        return run_program(config, link, program, arguments, last_word)
+    try:
+        with profiled(options.profile if options else None):
+            if program is None:
+                return serve(config, link, lambda: connect(config, link, has_program=False))
+            return run_program(config, link, program, arguments, last_word)
+    except BaseException as failure:
+        leave(failure)
+        raise
 
 
 def use_threads(local_processes: int) -> None:
@@ -161,21 +165,21 @@ def run_program(
         current.session.reset(token)
         if engine.opened.is_set():
             close(link)
-        leave(engine, session)
+        engine.thread.join(0.2)
 
 
-def leave(engine: Engine, session: Session) -> None:
-    """If the engine is still in user code or in JAX, end the process without unwinding it."""
-    engine.thread.join(0.2)
-    if engine.thread.is_alive() and session.failure is not None:
-        code = exit_code(session.failure)
+def leave(failure: BaseException) -> None:
+    """After a failure end the process as soon as everything is said: threads may still be in user code or in JAX, and
+    unwinding them there says more than the last line, or crashes."""
+    code = exit_code(failure)
 
-        def end() -> None:
+    def end() -> None:
+        with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(code)
+        os._exit(code)
 
-        atexit.register(end)
+    atexit.register(end)
 
 
 def run_main(program: Path, arguments: Sequence[str]) -> None:

@@ -1,0 +1,179 @@
+"""Programs as real processes: what users see, exit codes, and ends of every kind. Each start costs seconds: few of them."""
+
+import os
+import re
+import signal
+import socket
+import time
+
+import numpy as np
+import pytest
+import yaml
+
+PROGRAM = """
+import sys, time
+import jax.numpy as jnp
+import numpy as np
+import mpcrt
+
+alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
+
+@alice
+def load_model(path):
+    with open(path) as file:
+        return {"w": np.full((3, 2), float(file.read()), np.float32)}
+
+@bob
+def load_data():
+    return np.arange(12, dtype=np.float32).reshape(4, 3)
+
+@spu
+def predict(params, x):
+    return jnp.maximum(x @ params["w"] - 1, 0)
+
+@bob
+def report(y, mode):
+    if mode == "sleep":
+        print("asleep", flush=True)
+        time.sleep(100)
+    if mode == "raise":
+        raise ValueError("private 31337")
+    print("bob:", y.tolist(), mpcrt.statistics().rounds, flush=True)
+
+def main(arguments):
+    assert arguments == sys.argv[1:]
+    params, x = load_model(arguments[0]), load_data()
+    report(predict(params, x).to(bob), arguments[1])
+    both = spu(predict.function)(alice(load_model.function)(arguments[0]).to(spu), x.to(spu)).to(mpcrt.public)
+    print("all:", np.asarray(both).shape, flush=True)
+"""
+RESULT = np.maximum(np.arange(12).reshape(4, 3) @ np.full((3, 2), 0.5) - 1, 0)
+
+
+def ports_are_free(cluster) -> bool:
+    for party in yaml.safe_load(cluster.read_text())["parties"].values():
+        if party.get("address"):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                host, port = party["address"].split(":")
+                probe.bind((host, int(port)))
+    return True
+
+
+def processes_with(text: str) -> list[str]:
+    """Command lines of live processes that mention `text`."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                line = file.read().replace(b"\0", b" ").decode()
+        except OSError:
+            continue
+        if text in line and "pytest" not in line:
+            found.append(line)
+    return found
+
+
+@pytest.mark.parametrize(("parties", "tls"), [(2, None), (3, "off")])
+def test_a_program_at_all_parties_on_this_machine(launcher, parties, tls):
+    (launcher.folder / "model.txt").write_text("0.5")
+    cluster = launcher.cluster(parties, tls=tls)
+    ended = launcher.run("run", cluster, launcher.program(PROGRAM), "--", "model.txt", "show")
+    assert ended.code == 0, ended.err
+    assert ended.out.count("all: (4, 2)") == parties
+    shown = re.search(r"bob: (\[\[.*\]\]) (\d+)", ended.out)
+    assert shown is not None and int(shown[2]) > 0
+    np.testing.assert_allclose(eval(shown[1], {}), RESULT, atol=2**-12)
+    assert "load_model() gave {w: float32[3,2]}" in ended.err and "learns result of predict()" in ended.err
+    assert ports_are_free(cluster) and not processes_with(str(launcher.folder))
+
+
+def start_separately(launcher, cluster, mode, program=PROGRAM, others=None):
+    """Each company alone, in a directory of its own; only alice has the model."""
+    children = {}
+    for party in ("dealer", "alice", "bob"):
+        home = launcher.folder / party
+        home.mkdir(exist_ok=True)
+        if party == "dealer":
+            children[party] = launcher.start("run", cluster, "--party", party, cwd=home)
+            continue
+        if party == "alice":
+            (home / "model.txt").write_text("0.5")
+        (home / "program.py").write_text((others or {}).get(party, program))
+        arguments = ("run", cluster, "program.py", "--party", party, "--", "model.txt", mode)
+        children[party] = launcher.start(*arguments, cwd=home)
+    return children
+
+
+def test_each_company_alone_and_a_function_that_fails(launcher):
+    cluster = launcher.cluster()
+    children = start_separately(launcher, cluster, "raise")
+    ended = {name: launcher.end(child) for name, child in children.items()}
+    assert {name: e.code for name, e in ended.items()} == {"dealer": 3, "alice": 3, "bob": 1}
+    assert "private 31337" in ended["bob"].err and "report() failed in call 5" in ended["bob"].err.splitlines()[-1]
+    for name in ("dealer", "alice"):
+        assert "31337" not in ended[name].err
+        assert "bob failed in report (call 5)" in ended[name].err.splitlines()[-1]
+    assert ports_are_free(cluster)
+
+
+def test_companies_with_different_programs_are_refused(launcher):
+    other = PROGRAM.replace("def predict(params, x)", "def guess(params, x)").replace("predict", "guess")
+    children = start_separately(launcher, launcher.cluster(), "show", others={"bob": other})
+    ended = {name: launcher.end(child) for name, child in children.items()}
+    assert {name: e.code for name, e in ended.items()} == {"dealer": 4, "alice": 4, "bob": 4}
+    assert "call 3 is predict(#1, #2) on spu here and guess(#1, #2) on spu at bob" in ended["alice"].err.splitlines()[-1]
+    assert all("shares, masked" not in e.err or "asks" not in e.err for e in ended.values())
+    assert all("all:" not in e.out and "bob:" not in e.out for e in ended.values())
+
+
+@pytest.mark.parametrize("victim", ["alice", "bob", "dealer"])
+def test_a_killed_process_ends_the_others(launcher, victim):
+    cluster = launcher.cluster(idle=3.0)
+    children = start_separately(launcher, cluster, "sleep")
+    assert children["bob"].stdout.readline() == "asleep\n"
+    start = time.monotonic()
+    children[victim].kill()
+    ended = {name: launcher.end(child) for name, child in children.items()}
+    assert time.monotonic() - start < 3 + 2 + 3, "idle, two seconds, and what a busy machine takes"
+    for name in set(ended) - {victim}:
+        assert ended[name].code == 3, ended[name].err
+        assert victim in ended[name].err.splitlines()[-1]
+    assert ports_are_free(cluster)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupts_end_every_process(launcher, number):
+    (launcher.folder / "model.txt").write_text("0.5")
+    cluster = launcher.cluster()
+    child = launcher.start("run", cluster, launcher.program(PROGRAM), "--", "model.txt", "sleep")
+    assert child.stdout.readline() == "asleep\n"
+    child.send_signal(number)
+    ended = launcher.end(child)
+    assert ended.code == 130 and ended.seconds < 10
+    assert ports_are_free(cluster) and not processes_with(str(launcher.folder))
+
+
+def test_a_peer_that_does_not_come_up_is_named(launcher):
+    cluster = launcher.cluster()
+    data = yaml.safe_load(cluster.read_text())
+    data["timeouts"]["connect"] = 1
+    cluster.write_text(yaml.safe_dump(data))
+    ended = launcher.run("run", cluster, launcher.program(PROGRAM), "--party", "alice", "--", "x", "y")
+    assert ended.code == 3 and ended.seconds < 15
+    for name in ("bob", "dealer"):
+        assert name in ended.err and data["parties"][name]["address"] in ended.err
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        ("x = 1\n", 2, "a program has a function main()"),
+        ("def main():\n    raise RuntimeError('no')\n", 1, "main() failed: RuntimeError"),
+        ("import sys\ndef main():\n    sys.exit(2)\n", 2, "refused its arguments"),
+    ],
+)
+def test_programs_that_cannot_run(launcher, text, code, message):
+    ended = launcher.run("run", launcher.cluster(), launcher.program(text))
+    assert ended.code == code and message in ended.err.splitlines()[-1]
+    assert ended.seconds < 30
