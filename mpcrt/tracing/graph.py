@@ -212,7 +212,8 @@ class Graph:
             from mpcrt.tracing import loops
 
             return loops.add(self, name, params, inputs, avals, line)
-        return list(self.apply(name, inputs, avals, params, line, jaxprs.binder(eqn.primitive, params)))
+        run = jaxprs.binder(eqn.primitive, params)
+        return list(self.apply(name, inputs, avals, jaxprs.plain(params), line, run))
 
     def _cond(self, params: dict, inputs: list[Var], line: str) -> list[Var]:
         """The branch taken where the predicate is known; else every branch, and a selection among the results."""

@@ -59,6 +59,15 @@ def aval(atom: Any) -> tuple[tuple[int, ...], Any]:
     return tuple(atom.aval.shape), atom.aval.dtype
 
 
+def plain(value: Any) -> Any:
+    """Parameters with Python's integers in place of NumPy's, which some releases leave in them."""
+    if isinstance(value, np.integer):
+        return int(value)
+    if type(value) in (tuple, list):
+        return tuple(plain(v) for v in value)
+    return {k: plain(v) for k, v in value.items()} if type(value) is dict else value
+
+
 def monoid(jaxpr: Any) -> str | None:
     """The name of the one primitive that a reducer's jaxpr applies to its two arguments, if it is so simple."""
     body, _ = closed(jaxpr)

@@ -11,6 +11,8 @@ from mpcrt.tracing.graph import Eqn, Var
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import rule
 
+MAX_FRACTION = 46  # what functions take untruncated: 2^62 is then a magnitude of 2^16
+
 
 @rule("add", "add_any")
 def add(low: Lowering, e: Eqn) -> Value:
@@ -63,7 +65,7 @@ def times(low: Lowering, x: Var, number: float) -> Value:
 def scaled(low: Lowering, x: Value, number: float) -> Value:
     """x times a public number; a power of two below one only moves the point."""
     mantissa, exponent = math.frexp(number)
-    if mantissa == 0.5 and exponent <= 0 and x.fraction + 1 - exponent <= 2 * low.fraction + 2:
+    if mantissa == 0.5 and exponent <= 0 and x.fraction + 1 - exponent <= MAX_FRACTION:
         return low.b.one("scale", x, fraction=x.fraction + 1 - exponent)
     return low.b.mul(low.b.factor(np.asarray(number)), x)
 
