@@ -25,6 +25,10 @@ CHUNKED = {
 }  # fmt: skip
 
 
+KEPT = 1 << 16
+"""Elements of a constant value that a schedule keeps between runs."""
+
+
 class Lowering:
     """The lowering of one plan or loop body; bodies share the counter of step numbers."""
 
@@ -38,6 +42,7 @@ class Lowering:
         self.values: list[int] = []  # plan value -> lowered value
         self.known: dict[tuple, int] = {}
         self.linears: dict[int, tuple[Node, list[int], Type]] = {}  # how each linear PENDING value came to be
+        self.constant: set[int] = set()  # values that no input changes
         self.node = 0
         self.loop_rounds = 0
 
@@ -54,7 +59,7 @@ class Lowering:
             levels[step.start].append(step)
         return Schedule(
             self.plan, self.parties, tuple(self.steps), tuple(self.held), tuple(self.inputs), outputs,
-            tuple(map(tuple, levels)), openings + self.loop_rounds,
+            tuple(map(tuple, levels)), openings + self.loop_rounds, frozenset(self.constant),
         )  # fmt: skip
 
     # -- appending
@@ -190,7 +195,10 @@ class Lowering:
             return self.lower_loop(node, operands)
         (type,) = node.results
         if all(self.held[v].rep is Rep.PUBLIC for v in operands):
-            return [self.one("public", operands, type, Rep.PUBLIC, {"op": node.op, "node": node})]
+            v = self.one("public", operands, type, Rep.PUBLIC, {"op": node.op, "node": node})
+            if self.constant.issuperset(operands) and type.size <= KEPT:
+                self.constant.add(v)
+            return [v]
         rule = getattr(self, f"lower_{node.op}", None)
         if rule is not None:
             return [rule(node, operands, type)]

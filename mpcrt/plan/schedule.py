@@ -86,7 +86,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The lowered plan. `inputs[i]` and `outputs[i]` are value numbers; `held[v]` says how value v is held."""
+    """The lowered plan. `inputs[i]` and `outputs[i]` are value numbers; `held[v]` says how value v is held.
+    Values of `constant` depend on no input: readers compute them once and keep them in `kept`."""
 
     plan: Plan
     parties: int
@@ -96,6 +97,8 @@ class Schedule:
     outputs: tuple[int, ...]
     levels: tuple[tuple[Step, ...], ...] = field(default=())
     rounds: int = 0
+    constant: frozenset[int] = field(default=frozenset())
+    kept: dict = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def fingerprint(self) -> str:

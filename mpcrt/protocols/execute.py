@@ -77,7 +77,7 @@ class Execution:
             self.finish(step, results)
             return
         if step.rule == "public":
-            self.finish(step, [apply(step.attrs["node"], operands)])
+            self.finish(step, [self.public(step, operands)])
             return
         held, rule = self.schedule.held, RULES[step.rule]
         kinds = tuple(held[v] for v in step.operands)
@@ -102,6 +102,16 @@ class Execution:
                 self.advance(Task(job, ctx, result), None)
             else:
                 self.done(job, ctx, result)
+
+    def public(self, step: Step, operands: list) -> np.ndarray:
+        """A value computed in the clear by all; once a schedule where it depends on no input."""
+        (v,) = step.results
+        if v not in self.schedule.constant:
+            return apply(step.attrs["node"], operands)
+        kept = self.schedule.kept
+        if v not in kept:
+            kept[v] = apply(step.attrs["node"], operands)
+        return kept[v]
 
     def advance(self, task: Task, opened: np.ndarray | None) -> None:
         try:
