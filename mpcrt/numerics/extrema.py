@@ -127,8 +127,7 @@ def _winner(b: Builder, x: Value, index: Value | None, bits: int | None) -> tupl
         return b.reshape(value, x.shape[:-1]), None if index is None else _sole(b, index, x)
     last = (len(x.shape) - 1,)
     if k == 2:
-        first, second = _column(b, x, 0), _column(b, x, 1)
-        bit = b.less(first, second, bits)
+        bit = b.negative(_difference(b, _column(b, x, 0), _column(b, x, 1)), bits, 0)
         one, two = _column(b, value, 0), _column(b, value, 1)
         result = b.add(one, b.select(bit, b.sub(two, one)))
         places = None
@@ -152,6 +151,11 @@ def _column(b: Builder, x: Value, i: int) -> Value:
     return b.slice(x, start, (*x.shape[:-1], i + 1))
 
 
+def _difference(b: Builder, x: Value, y: Value) -> Value:
+    """x - y of values with the same fraction bits, however many: no truncation, no round."""
+    return b.one("add", x, b.neg(y))
+
+
 def pairs(b: Builder, x: Value, bits: int | None) -> Value:
     """[x_i < x_j] for i < j in lexicographic order, along the last axis."""
     k, rest = x.shape[-1], x.shape[:-1]
@@ -159,8 +163,9 @@ def pairs(b: Builder, x: Value, bits: int | None) -> Value:
     differences = []
     for i in range(k - 1):
         after = b.slice(x, (*zeros, i + 1), (*rest, k))
-        differences.append(b.sub(b.broadcast(_column(b, x, i), after.shape), after))
-    return b.negative(b.concat(differences, len(rest)), bits, 0)
+        differences.append(_difference(b, b.broadcast(_column(b, x, i), after.shape), after))
+    joined = differences[0] if k == 2 else b.one("concat", *differences, axis=len(rest))
+    return b.negative(joined, bits, 0)
 
 
 def one_hot(b: Builder, x: Value, bits: int | None) -> Value:

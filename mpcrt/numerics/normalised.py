@@ -15,8 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mpcrt.numerics.exponential import exp
-from mpcrt.numerics.fuzzy import argument, shifted
+from mpcrt.numerics.fuzzy import affine, shifted
 from mpcrt.plan import Builder, Value
+from mpcrt.ring.samples import FACTOR_BITS
 
 HIGH = 20
 PUBLIC_BITS = 20
@@ -36,7 +37,7 @@ class Table(NamedTuple):
 
 TABLES = {
     "reciprocal": Table(1, -9, 2, 5, 2),
-    "rsqrt": Table(2, -12, 3, 4, 3),
+    "rsqrt": Table(2, -18, 3, 4, 3),
     "sqrt": Table(2, -14, 3, 4, 3),
     "log": Table(2, -12, 3, 5, 3),
 }
@@ -97,13 +98,17 @@ def weighted(b: Builder, parts: Value, steps: list[int], fraction: int = 0) -> V
     return b.sum(b.one("mul", constant, parts), (0,))
 
 
-def looked_up(b: Builder, n: Normalised, function: str, table: Table, signed: bool = False) -> Value:
-    """g(x') of FINE fraction bits; shares, no round."""
+def looked_up(
+    b: Builder, n: Normalised, function: str, table: Table, signed: bool = False, factor: float = 1.0
+) -> Value:
+    """factor g(x') of FINE fraction bits; shares, no round."""
     unit = n.value.fraction
     top = SIGNED_TOP if signed else 1.0
     edge = round(7 / 8 * 2.0**-table.octave * top * 2**unit)
     low = -round(top * 2**unit) if signed else edge
     parameters = (unit, function, unit - table.window, table.table_bits, table.degree, low, edge, PUBLIC_BITS)
+    if factor != 1.0:
+        parameters += (round(factor * 2.0**FACTOR_BITS),)
     return b.samples(n.value, "chebyshev", FINE, parameters)
 
 
@@ -112,7 +117,11 @@ def scaled_back(b: Builder, n: Normalised, sampled: Value, powers: list[int], ze
     t = b.truncate(sampled, KEPT)
     least = min(powers)
     steps = weights([1 << (p - least) for p in powers], zero)
-    return b.one("scale", stepped(b, n.bits, t, steps), fraction=KEPT - least)
+    result = b.truncate(b.one("scale", stepped(b, n.bits, t, steps), fraction=KEPT - least))
+    if n.bits is not None:
+        scale = b.add(weighted(b, b.to_ring(n.bits), steps[1:]), b.integer(steps[0]))
+        b.splits[result.number] = t, b.one("scale", scale, fraction=-least)
+    return result
 
 
 def reach(x: Value, table: Table) -> int:
@@ -121,55 +130,57 @@ def reach(x: Value, table: Table) -> int:
     return high - (high - table.low) % table.octave
 
 
-def fine_reciprocal(b: Builder, x: Value, signed: bool = True) -> Value:
-    """1 / x with up to 40 fraction bits."""
-    x = argument(b, x)
-    table = SIGNED if signed else TABLES["reciprocal"]
-    n = normalised(b, x, table, table.low, reach(x, table), signed, False)
-    sampled = looked_up(b, n, "reciprocal", table, signed)
-    return scaled_back(b, n, sampled, [-k for k in n.exponents], False)
+def normalised_argument(b: Builder, x: Value, d: float, table: Table, signed: bool, zero: bool) -> Normalised:
+    return normalised(b, shifted(b, x, d) if d else x, table, table.low, reach(x, table), signed, zero)
 
 
-def reciprocal(b: Builder, x: Value) -> Value:
+def reciprocal(b: Builder, x: Value, signed: bool = True) -> Value:
     """1 / x for 2^-9 <= |x| < 2^20; error at most 2e-5 |1/x| + 2^-17. Nearer to 0 it is wrong but below 2^12; beyond
     2^20, wrong and near 0. 6 rounds, 56 thresholds and 448 B of samples."""
-    return b.truncate(fine_reciprocal(b, x))
+    x, c, d = affine(b, x)
+    table = SIGNED if signed else TABLES["reciprocal"]
+    n = normalised_argument(b, x, d, table, signed, False)
+    sampled = looked_up(b, n, "reciprocal", table, signed, 1 / c)
+    return scaled_back(b, n, sampled, [-k for k in n.exponents], False)
 
 
 def reciprocal_positive(b: Builder, x: Value) -> Value:
     """1 / x for 2^-9 <= x < 2^20, at about half of reciprocal's traffic; of other x, nothing useful."""
-    return b.truncate(fine_reciprocal(b, x, signed=False))
+    return reciprocal(b, x, signed=False)
 
 
 def rsqrt(b: Builder, x: Value) -> Value:
-    """x^-1/2 for 2^-12 <= x < 2^20; error at most 4e-5 |y| + 2^-17. Of other x, nothing useful. 6 rounds."""
-    x = argument(b, x)
+    """x^-1/2 for 2^-18 <= x < 2^20; error at most 4e-5 |y| + 2^-17. Of other x, nothing useful. 6 rounds, of which one
+    is saved where something is multiplied by the result."""
+    x, c, d = affine(b, x)
     table = TABLES["rsqrt"]
-    n = normalised(b, x, table, table.low, reach(x, table), False, False)
-    return b.truncate(scaled_back(b, n, looked_up(b, n, "rsqrt", table), [-k // 2 for k in n.exponents], False))
+    n = normalised_argument(b, x, d, table, False, False)
+    sampled = looked_up(b, n, "rsqrt", table, factor=c**-0.5)
+    return scaled_back(b, n, sampled, [-k // 2 for k in n.exponents], False)
 
 
 def sqrt(b: Builder, x: Value) -> Value:
     """x^1/2 for 0 <= x < 2^20; error at most 4e-5 y + 2^-17 from 2^-14 on; below, the result is 0 (error under 2^-7).
     6 rounds."""
-    x = argument(b, x)
+    x, c, d = affine(b, x)
     table = TABLES["sqrt"]
-    n = normalised(b, x, table, table.low, reach(x, table), False, True)
-    return b.truncate(scaled_back(b, n, looked_up(b, n, "sqrt", table), [k // 2 for k in n.exponents], True))
+    n = normalised_argument(b, x, d, table, False, True)
+    sampled = looked_up(b, n, "sqrt", table, factor=c**0.5)
+    return scaled_back(b, n, sampled, [k // 2 for k in n.exponents], True)
 
 
 def log(b: Builder, x: Value) -> Value:
     """log x for 2^-12 <= x < 2^20; error at most 8e-6. Of other x, nothing useful. 5 rounds; the result has two more
     fraction bits than ordinary reals."""
-    x = argument(b, x)
+    x, c, d = affine(b, x)
     table = TABLES["log"]
-    n = normalised(b, x, table, table.low, reach(x, table), False, False)
+    n = normalised_argument(b, x, d, table, False, False)
     y = looked_up(b, n, "log", table)
-    octave = round(math.log(2) * table.octave * 2.0**FINE)
-    base = n.exponents[0] // table.octave * octave
+    octave = math.log(2) * table.octave * 2.0**FINE
+    base = round(n.exponents[0] // table.octave * octave + math.log(c) * 2.0**FINE)
     y = b.add(y, b.ring_constant(np.asarray(base % 2**64, np.uint64), FINE))
     if n.bits is not None:
-        steps = [octave] * (len(n.exponents) - 1)
+        steps = [round(octave)] * (len(n.exponents) - 1)
         y = b.one("add", y, weighted(b, b.to_ring(n.bits), steps, FINE))
     return b.truncate(y, b.fraction + 2)
 

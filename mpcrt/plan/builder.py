@@ -47,6 +47,7 @@ class Builder:
         self._made: list[int] = []  # the node that made each value
         self._known: dict[tuple, int] = {}
         self.notes: dict[int, tuple] = {}  # what numerics knows of a value beyond its type
+        self.splits: dict[int, tuple[Value, Value]] = {}  # values t s: x s, then t, is a round shorter than x (t s)
 
     # -- the one way in
 
@@ -186,10 +187,23 @@ class Builder:
 
         Public values are shifted to a finer secret one: that costs no round.
         """
-        if sum(not v.type.public for v in values) != 1 or max(v.fraction for v in values) > MAX_FINE_FRACTION:
+        top = max(v.fraction for v in values)
+        secret = [v for v in values if not v.type.public]
+        small = all(self._fits(v, top) for v in values if v.type.public)
+        if len(secret) != 1 or top > MAX_FINE_FRACTION or not small:
             values = tuple(self.truncate(v) if v.fraction > 2 * self.fraction + 2 else v for v in values)
         top = max(v.fraction for v in values)
         return tuple(self.align(v, top) for v in values)
+
+    def _fits(self, x: Value, fraction: int) -> bool:
+        """Whether x is a constant that stays below 2^61 in the ring with `fraction` bits."""
+        node = self.node(x)
+        if node.op in ("broadcast", "reshape"):
+            return self._fits(self.operands(x)[0], fraction)
+        if node.op != "constant" or x.type.kind == "bit" or fraction < x.fraction:
+            return False
+        words = np.abs(np.frombuffer(node.attrs["data"], np.dtype("<i8")).astype(np.float64))
+        return float(words.max(initial=0.0)) < 2.0 ** (61 - fraction + x.fraction)
 
     def broadcasted(self, *values: Value) -> tuple[Value, ...]:
         shape = np.broadcast_shapes(*(v.shape for v in values))
@@ -236,8 +250,11 @@ class Builder:
         if x.type.public or y.type.public:
             secret, public = (y, x) if x.type.public else (x, y)
             if not secret.type.public and secret.fraction > self.fraction + 2:
-                whole = public.fraction == 0
-                secret = secret if whole else self.truncate(secret)
+                extra = public.fraction - self.fraction
+                if extra > 0 and secret.fraction + extra < 63:  # what makes a small factor small moves the point
+                    secret = self.one("scale", secret, fraction=secret.fraction + extra)
+                    public = self.one("scale", public, fraction=self.fraction)
+                secret = secret if public.fraction == 0 else self.truncate(secret)
             return (public, secret) if x.type.public else (secret, public)
         while x.fraction + y.fraction > 2 * self.fraction + 2:
             if x.fraction >= y.fraction:
@@ -248,7 +265,24 @@ class Builder:
                 break
         return x, y
 
+    def split(self, x: Value) -> tuple[Value, Value] | None:
+        """The factors (t, s) of x, laid out as x, if it has any."""
+        node = self.node(x)
+        if x.number in self.splits or node.op not in ("broadcast", "reshape"):
+            return self.splits.get(x.number)
+        inner = self.split(self.operands(x)[0])
+        if inner is None:
+            return None
+        t, s = (self.one(node.op, v, **node.attrs) for v in inner)
+        return t, s
+
     def mul(self, x: Value, y: Value) -> Value:
+        for other, product in ((x, y), (y, x)):
+            pair = None if other.type.public or other == product else self.split(product)
+            if pair is not None:
+                t, s = pair
+                scaled = self.truncate(self.mul(self.truncate(other), s))
+                return self.one("mul", *self.broadcasted(t, scaled))
         x, y = self.factors(x, y)
         if not (x.type.public and x.shape == ()) and not (y.type.public and y.shape == ()):
             x, y = self.broadcasted(x, y)
@@ -273,7 +307,7 @@ class Builder:
             drop = max(0, x.fraction - self.fraction)
         if bits is None:
             bits = 64 if x.fraction == 0 else 63 - drop if drop else 48
-        return self.one("msb", x, drop=drop, bits=bits)
+        return self.one("msb", x, drop=drop, bits=min(bits, 64 - drop))
 
     def less(self, x: Value, y: Value, bits: int | None = None) -> Value:
         """[x < y]; `bits`: the width of the difference where it is known (33 for int32)."""

@@ -24,6 +24,7 @@ import numpy as np
 from mpcrt.ring import tables
 
 COEFFICIENT_BITS = 40
+FACTOR_BITS = 40
 TRIG = tables.TRIG_BITS
 MAX_TERMS = 1024
 _U = np.uint64
@@ -160,7 +161,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Chebyshev:
-    """g(x), x in [low, low + 2^(window_bits + table_bits) - 2^window_bits) in units of 2^-input_fraction.
+    """factor g(x), x in [low, low + 2^(window_bits + table_bits) - 2^window_bits) in units of 2^-input_fraction.
 
     D's window has 2^window_bits units; the dealer deals each window's Chebyshev coefficients of g shifted by the mask.
     Within `edge` of 0, where no argument lies, g is continued by its Taylor polynomial, so that windows that reach
@@ -176,6 +177,7 @@ class Chebyshev:
     low: int
     edge: int
     public_bits: int
+    factor: int = 1 << FACTOR_BITS
     constant = 0
 
     @property
@@ -207,7 +209,7 @@ class Chebyshev:
         nodes = (np.cos(angles) + 1) / 2 * math.ldexp(window, -self.input_fraction)
         transform = np.cos(np.outer(np.arange(terms), angles)) * (2.0 / terms)
         transform[0] /= 2
-        transform *= 2.0 ** (self.fraction - self.public_bits)
+        transform *= self.factor * 2.0 ** (self.fraction - self.public_bits - FACTOR_BITS)
         period = _U((window << self.table_bits) - 1)
         first = self.low - window + 1
         out = np.empty((self.entries, terms, mask.size), _U)
@@ -290,7 +292,14 @@ def _bounded(basis: Basis) -> bool:
         return sizes and whole and steps and 0 < basis.terms <= MAX_TERMS and abs(basis.constant) < 1 << 62
     table = 1 <= basis.window_bits and 0 <= basis.table_bits <= 6 and basis.window_bits + basis.table_bits <= 62
     known = basis.function in ("reciprocal", "rsqrt", "sqrt", "log") and abs(basis.low) < 1 << 62
-    return sizes and table and known and 0 <= basis.degree < 16 and 0 < basis.edge < 1 << 62
+    return (
+        sizes
+        and table
+        and known
+        and 0 <= basis.degree < 16
+        and 0 < basis.edge < 1 << 62
+        and abs(basis.factor) < 1 << 62
+    )
 
 
 def words(basis: Basis) -> int:
