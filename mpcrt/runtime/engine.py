@@ -42,10 +42,16 @@ Words = Callable[[], np.ndarray]
 
 
 class Engine:
-    """Runs a session's calls. `start` gives the link and roster; it is called on the engine thread."""
+    """Runs a session's calls. `start` gives the link and roster; it is called on the engine thread. `around` runs the
+    thread's whole work, such as under a profile."""
 
-    def __init__(self, session: Session, start: Callable[[], tuple[Link, Roster]]) -> None:
-        self.session, self._start = session, start
+    def __init__(
+        self,
+        session: Session,
+        start: Callable[[], tuple[Link, Roster]],
+        around: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+    ) -> None:
+        self.session, self._start, self._around = session, start, around
         self.link: Link | None = None
         self._steps = self._wires = self._agreed = 0
         self._compiled: dict[str, Cache] = {}
@@ -67,14 +73,17 @@ class Engine:
                 self._open()
             finally:
                 self.opened.set()
-            while (call := session.queue.get()) is not None:
-                self._call = call
-                self._run(call)
-                session.done(call)
-                if isinstance(call, calls.EndCall):
-                    break
+            self._around(self._calls)
         except BaseException as error:
             self._failed(error)
+
+    def _calls(self) -> None:
+        while (call := self.session.queue.get()) is not None:
+            self._call = call
+            self._run(call)
+            self.session.done(call)
+            if isinstance(call, calls.EndCall):
+                break
 
     def _open(self) -> None:
         self.link, self.roster = self._start()

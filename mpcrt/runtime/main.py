@@ -10,9 +10,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
 from mpcrt.runtime import current, programs
@@ -49,11 +49,11 @@ def run_party(
     use_threads(options.local_processes if options else 1)
     link = make_link(config, party, listen_fd)
     last_word = LastWord(party, options is not None and options.log_json)
+    profile = Profile(options.profile if options else None)
     try:
-        with profiled(options.profile if options else None):
-            if program is None:
-                return serve(config, link, lambda: connect(config, link, has_program=False))
-            return run_program(config, link, program, arguments, last_word)
+        if program is None:
+            return profile.run(lambda: serve(config, link, lambda: connect(config, link, has_program=False)))
+        return run_program(config, link, program, arguments, last_word, profile)
     except BaseException as failure:
         leave(failure)
         raise
@@ -131,7 +131,7 @@ def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster]) -> int
 
 
 def run_program(
-    config: ClusterConfig, link: Link, program: Path, arguments: Sequence[str], last_word: LastWord
+    config: ClusterConfig, link: Link, program: Path, arguments: Sequence[str], last_word: LastWord, profile: Profile
 ) -> int:
     """`main()` of the program in this thread, its calls in the engine's."""
     session = Session(config, link.name)
@@ -144,7 +144,7 @@ def run_program(
         session.fail(error)
 
     link.on_failure = lost
-    engine = Engine(session, start)
+    engine = Engine(session, start, profile.run)
     engine.link = link
     engine.thread.start()
     token = current.session.set(session)
@@ -217,20 +217,20 @@ def close(link: Link) -> None:
         link.close()
 
 
-@contextlib.contextmanager
-def profiled(path: Path | None) -> Iterator[None]:
-    """Write a cProfile of this thread and the engine's to `path`."""
-    if path is None:
-        yield
-        return
-    import cProfile
+class Profile:
+    """A cProfile of the thread that works, the engine's or the dealer's, written to a file at its end."""
 
-    profile = cProfile.Profile()
-    threading.setprofile(lambda *_: None)
-    profile.enable()
-    try:
-        yield
-    finally:
-        profile.disable()
-        threading.setprofile(None)
-        profile.dump_stats(path)
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+
+    def run(self, function: Callable[[], Any]) -> Any:
+        """Call `function` under the profile, if one is wanted."""
+        if self._path is None:
+            return function()
+        import cProfile
+
+        profile = cProfile.Profile()
+        try:
+            return profile.runcall(function)
+        finally:
+            profile.dump_stats(self._path)
