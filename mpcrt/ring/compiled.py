@@ -8,6 +8,7 @@ import numpy as np
 from mpcrt.ring import _native, reference
 from mpcrt.ring.compiled_blocks import bit_plane, deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
+from mpcrt.ring.compiled_steps import cross, select, settle
 from mpcrt.ring.prg import KEY_BYTES
 from mpcrt.ring.reference import check_words, conv_shape, flat, matmul_shape
 
@@ -15,6 +16,7 @@ __all__ = [
     "Prg",
     "bit_plane",
     "conv",
+    "cross",
     "deal_products",
     "deal_samples",
     "deal_tables",
@@ -27,7 +29,9 @@ __all__ = [
     "look_up",
     "matmul",
     "pack",
+    "select",
     "set_level",
+    "settle",
     "threads",
     "unpack",
 ]

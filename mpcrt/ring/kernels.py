@@ -142,3 +142,24 @@ def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray) -> np.ndar
 def deal_samples(basis: Basis, mask: np.ndarray) -> np.ndarray:
     """The samples of masks, in the clear, uint64[words, *mask.shape]; the dealer's, in floating point; see samples."""
     return _active.deal_samples(basis, mask)
+
+
+def cross(dx: np.ndarray, dy: np.ndarray, lx: np.ndarray | None, ly: np.ndarray | None, lead: bool) -> np.ndarray:
+    """lead dx dy - dx ly - lx dy: a party's share of a product; see reference_steps.cross."""
+    return _active.cross(dx, dy, lx, ly, lead)
+
+
+def settle(opened: np.ndarray, bits: int, sign: np.ndarray, lead: bool) -> np.ndarray:
+    """lead P + q 2^(64-k) m: a truncation's public part and carry; see reference_steps.settle."""
+    return _active.settle(opened, bits, sign, lead)
+
+
+def select(
+    bits: np.ndarray,
+    beta: np.ndarray,
+    lead: bool,
+    factor: np.ndarray | None,
+    terms: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = (),
+) -> np.ndarray:
+    """My share of a selected value, from the public bits and the dealt shares; see reference_steps.select."""
+    return _active.select(bits, beta, lead, factor, terms)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
+from mpcrt.ring.reference_steps import cross, select, settle
 from mpcrt.ring.samples import Basis
 from mpcrt.ring.samples import evaluate as evaluate_samples
 
@@ -22,6 +23,7 @@ __all__ = [
     "Prg",
     "bit_plane",
     "conv",
+    "cross",
     "deal_products",
     "deal_samples",
     "deal_tables",
@@ -31,6 +33,8 @@ __all__ = [
     "look_up",
     "matmul",
     "pack",
+    "select",
+    "settle",
     "unpack",
 ]
 

@@ -21,7 +21,8 @@ from mpcrt.plan.schedule import Held, Rep
 from mpcrt.protocols.ops.truncation import MASK
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Fork, Known, Wire
-from mpcrt.ring import kernels, steps
+from mpcrt.ring import kernels
+from mpcrt.ring.reference_steps import fork_public
 
 PRODUCT = 16
 """First role of dealt products of form terms."""
@@ -57,20 +58,35 @@ def product_online(ctx, x: Wire, y: Wire):
 
 
 def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
-    """lead D_x D_y - D_x l_y - l_x D_y with my mask shares, in at most two products."""
-    if y.mask.zero:
-        if x.mask.zero and not lead:
+    """lead D_x D_y - D_x l_y - l_x D_y with my mask shares, in at most two products.
+
+    The lead's first term goes into the product that multiplies the smaller operand's mask: (D - l) is formed there.
+    """
+    shape_x, shape_y = held[0].type.shape, held[1].type.shape
+    if not lead:
+        parts = []
+        if not x.mask.zero:
+            parts.append(times(node, x.mask.words().reshape(shape_x), y.opened))
+        if not y.mask.zero:
+            parts.append(times(node, x.opened, y.mask.words().reshape(shape_y)))
+        if not parts:
             return np.zeros(node.results[0].shape, np.uint64)
-        return np.asarray(times(node, _less(x, lead, held[0].type.shape), y.opened))
-    out = times(node, x.opened, _less(y, lead, held[1].type.shape))
-    if not x.mask.zero:
-        out = np.subtract(out, times(node, x.mask.words().reshape(held[0].type.shape), y.opened))
+        total = parts[0] if len(parts) == 1 else np.add(*parts)
+        return np.asarray(np.negative(total))
+    if y.mask.zero or (not x.mask.zero and held[0].type.size <= held[1].type.size):
+        out = times(node, _less(x, shape_x), y.opened)
+        if not y.mask.zero:
+            out = np.subtract(out, times(node, x.opened, y.mask.words().reshape(shape_y)))
+    else:
+        out = times(node, x.opened, _less(y, shape_y))
+        if not x.mask.zero:
+            out = np.subtract(out, times(node, x.mask.words().reshape(shape_x), y.opened))
     return np.asarray(out)
 
 
-def _less(x: Wire, lead: bool, shape: tuple[int, ...]) -> np.ndarray:
-    """lead D - l."""
-    out = np.array(x.opened, order="C").reshape(-1) if lead else np.zeros(x.mask.size, np.uint64)
+def _less(x: Wire, shape: tuple[int, ...]) -> np.ndarray:
+    """D - l."""
+    out = np.array(x.opened, order="C").reshape(-1)
     x.mask.subtract_from(out)
     return out.reshape(shape)
 
@@ -95,7 +111,7 @@ def product_cost(shape: Shape) -> Traffic:
 @online("expose_product")
 def expose_product_online(ctx, x: Wire, y: Wire):
     lx, ly = (None if w.mask.zero else w.mask.words() for w in (x, y))
-    share = steps.cross(x.opened, y.opened, lx, ly, ctx.leads(ctx.attrs["lead"]))
+    share = kernels.cross(x.opened, y.opened, lx, ly, ctx.leads(ctx.attrs["lead"]))
     return (yield ctx.open(share, MASK, out=ctx.out))
 
 
@@ -148,7 +164,7 @@ def form(value: Wire | Fork) -> tuple[np.ndarray, list[Term]]:
     if isinstance(value, Wire):
         assert value.opened is not None and value.mask is not None
         return value.opened.reshape(-1), [Term(None, value.mask, 0)]
-    public, carry = steps.fork_public(value.wire.opened.reshape(-1), value.bits)
+    public, carry = fork_public(value.wire.opened.reshape(-1), value.bits)
     return public, [Term(None, value.top, 0), Term(carry, value.sign, 64 - value.bits)]
 
 

@@ -12,8 +12,8 @@ from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Rep
 from mpcrt.protocols.ops.bilinear import dealer_form, form, shifts, vector_bytes, width_of
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Share, Wire
-from mpcrt.ring import steps
+from mpcrt.protocols.shares import Narrow, Share, Wire
+from mpcrt.ring import kernels
 
 PRODUCT = 1
 
@@ -25,23 +25,19 @@ def select(node: Node, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 @online("select")
 def select_online(ctx, b: Wire, beta: Share, x):
-    c = steps.spread(b.opened, ctx.n)
-    factor = steps.flip(beta.words(), c, ctx.lead)
     if ctx.operands[2].rep is Rep.PUBLIC:
-        factor *= x
-        return factor
-    public, terms = form(x)
-    factor *= public
-    for role, (term, shift) in enumerate(zip(terms, shifts(ctx.operands[2]), strict=True), PRODUCT):
-        share = term.vector.words()
-        crossed = ctx.dealt(role, ctx.n, width_of(shift)).words()
-        part = steps.choose(crossed, share, c)
-        if term.coefficient is None:
-            factor -= part
-        else:
-            part *= term.coefficient
-            factor += part
-    return factor
+        return kernels.select(b.opened, beta.words(), ctx.lead, x)
+    public, forms = form(x)
+    terms = []
+    for role, (term, shift) in enumerate(zip(forms, shifts(ctx.operands[2]), strict=True), PRODUCT):
+        crossed = values_of(ctx.dealt(role, ctx.n, width_of(shift)))
+        terms.append((values_of(term.vector), crossed, term.coefficient))
+    return kernels.select(b.opened, beta.words(), ctx.lead, public, terms)
+
+
+def values_of(share: Share) -> np.ndarray:
+    """The share's values, 32-bit ones as they are."""
+    return share.narrow() if isinstance(share, Narrow) else share.words()
 
 
 @dealer("select")

@@ -17,7 +17,7 @@ import numpy as np
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Fork, Joined, Known, Narrow, Share, Wire
-from mpcrt.ring import steps
+from mpcrt.ring import kernels
 
 MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
 
@@ -224,7 +224,7 @@ def join_cost(shape: Shape) -> Traffic:
 
 def _carried(ctx, opened: np.ndarray, bits: int, sign: Share) -> np.ndarray:
     words = sign.narrow() if isinstance(sign, Narrow) else sign.words()
-    return steps.settle(opened, bits, words, ctx.lead)
+    return kernels.settle(opened, bits, words, ctx.lead)
 
 
 def _width(bits: int) -> int:

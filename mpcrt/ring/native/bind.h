@@ -27,5 +27,6 @@ inline Stream stream_of(uint64_t high, uint64_t low24) { return {high, low24 << 
 void bind_ring(nb::module_& m);
 void bind_compare(nb::module_& m);
 void bind_samples(nb::module_& m);
+void bind_steps(nb::module_& m);
 
 }  // namespace mpcrt

@@ -130,8 +130,9 @@ void parallel(int threads, long count, void (*task)(void*, long), void* context)
 
 bool keep_memory() {
 #if defined(__linux__) && defined(__GLIBC__)
-    // 32 MiB is the most glibc accepts for the first of these.
-    return mallopt(M_MMAP_THRESHOLD, 32 << 20) && mallopt(M_TRIM_THRESHOLD, 1 << 30) && mallopt(M_TOP_PAD, 64 << 20);
+    // 32 MiB is the most glibc accepts as a threshold; other threads' arenas are given back whole, so there is one.
+    return mallopt(M_MMAP_THRESHOLD, 32 << 20) && mallopt(M_TRIM_THRESHOLD, 1 << 30) && mallopt(M_TOP_PAD, 64 << 20) &&
+           mallopt(M_ARENA_MAX, 1);
 #else
     return false;
 #endif

@@ -5,4 +5,5 @@ NB_MODULE(_native, m) {
     mpcrt::bind_ring(m);
     mpcrt::bind_compare(m);
     mpcrt::bind_samples(m);
+    mpcrt::bind_steps(m);
 }

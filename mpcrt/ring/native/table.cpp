@@ -10,7 +10,8 @@ namespace {
     name::add_gemm(table);    \
     name::add_bits(table);    \
     name::add_compare(table); \
-    name::add_samples(table)
+    name::add_samples(table); \
+    name::add_steps(table)
 
 Table make(Level level) {
     Table table{};

@@ -8,6 +8,7 @@
 #include "cpu.h"
 #include "key.h"
 #include "samples.h"
+#include "steps.h"
 
 namespace mpcrt {
 
@@ -34,6 +35,11 @@ struct Table {
                         const Turns<double>&, uint64_t* samples);
     void (*exp_deal)(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
                      uint64_t* samples);
+    // steps.cpp
+    void (*cross)(size_t n, const uint64_t* dx, const uint64_t* dy, const uint64_t* lx, const uint64_t* ly, bool lead,
+                  uint64_t* out);
+    void (*settle)(size_t n, const uint64_t* opened, int bits, Vector sign, bool lead, uint64_t* out);
+    void (*select)(size_t n, const Select&, uint64_t* out);
 };
 
 // The kernels in use.
@@ -50,6 +56,7 @@ bool set_level(Level level);
     void add_bits(Table&);         \
     void add_compare(Table&);      \
     void add_samples(Table&);      \
+    void add_steps(Table&);        \
     }
 MPCRT_DECLARE_LEVEL(portable)
 MPCRT_DECLARE_LEVEL(avx2)
