@@ -17,6 +17,8 @@ from mpcrt.errors import PeerLost, ProtocolError, UsageError
 from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode, fingerprint
 from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 
+_HELLO = int(Kind.HELLO)
+_BYE = int(Control.BYE)
 REMEMBERED = 1 << 16
 """Addresses remembered for each direction, so that memory stays flat in a run without end."""
 FINGERPRINTS = 1 << 12
@@ -51,7 +53,7 @@ class AddressBook:
 class Session:
     """Both directions between this party and one peer."""
 
-    def __init__(self, peer: str, *, inbox_limit: int) -> None:
+    def __init__(self, peer: str, *, inbox_limit: int, message_limit: int = 1 << 32) -> None:
         self.peer = peer
         self.closed = False
         """The peer has said goodbye: all it will ever send is in the inbox."""
@@ -68,21 +70,29 @@ class Session:
         self.inbox: dict[Address, Message] = {}
         self.inbox_bytes = 0
         self._inbox_limit = inbox_limit
+        self._message_limit = message_limit
         self._spoken = AddressBook()
         self._heard = AddressBook()
         self._fingerprints: deque[tuple[int, int]] = deque(maxlen=FINGERPRINTS)
 
     def outgoing(self, address: Address, buffers: Sequence[Buffer], nonce: bytes) -> Encoded:
-        """Number and keep a message. Raises UsageError when the address was used before."""
+        """Number and keep a message. Raises UsageError when the address was used before or the message is too large."""
+        sequence = self.sent_sequence + 1
+        encoded = encode(
+            address,
+            buffers,
+            nonce=UNBOUND if address.kind == _HELLO else nonce,
+            sequence=sequence,
+            acknowledged=self.received,
+            consumed=self.consumed,
+        )
+        if encoded.payload > self._message_limit:
+            raise UsageError(f"{encoded.payload} bytes in one message; the limit is {self._message_limit}, send parts")
         if not self._spoken.add(address):
             raise UsageError(f"a second message to {self.peer} under the address {address}")
-        self.sent_sequence += 1
-        encoded = encode(
-            address, buffers, nonce=UNBOUND if address.kind == Kind.HELLO else nonce,
-            sequence=self.sent_sequence, acknowledged=self.received, consumed=self.consumed,
-        )  # fmt: skip
+        self.sent_sequence = sequence
         self.mark_reported()
-        self.unacknowledged.append(Unacknowledged(self.sent_sequence, encoded))
+        self.unacknowledged.append(Unacknowledged(sequence, encoded))
         self.unacknowledged_bytes += encoded.payload + encoded.header
         self.sent_payload += encoded.payload
         return encoded
@@ -132,7 +142,7 @@ class Session:
         self.received = header.sequence
         self.unreported_bytes += header.layout.payload + header.frame_bytes
         self._fingerprints.append((header.sequence, mark))
-        if header.address.kind == Control.BYE:
+        if header.address.kind == _BYE:
             self.closed = True
         else:
             self.inbox[header.address] = message
@@ -161,7 +171,7 @@ class Session:
             raise ProtocolError(
                 f"{self.peer} sent {header.layout.payload} bytes for {address}, at most {limit} are allowed"
             )
-        if header.nonce != (UNBOUND if address.kind == Kind.HELLO else nonce):
+        if header.nonce != (UNBOUND if address.kind == _HELLO else nonce):
             raise ProtocolError(f"{self.peer} sent {address} for another run")
         del self.inbox[address]
         self.inbox_bytes -= header.layout.payload

@@ -19,7 +19,7 @@ import zmq
 from mpcrt.errors import LinkError, PeerFailed, PeerLost, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
-from mpcrt.transport.codec import Control, Encoded, Frame, Message, control_fields, encode
+from mpcrt.transport.codec import HEADER_LIMIT, Control, Encoded, Frame, Message, control_fields, encode
 from mpcrt.transport.connection import INSTANCE_BYTES, Connection, Greeting, said
 from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.link import Address
@@ -67,14 +67,16 @@ class Switchboard:
         """Connections turned away, in words, newest last."""
         dialed = places.dialed_by(name, addresses)
         self.lines = {
-            peer: Line(peer, address, peer in dialed, Session(peer, inbox_limit=inbox_limit))
+            peer: Line(
+                peer, address, peer in dialed, Session(peer, inbox_limit=inbox_limit, message_limit=message_limit)
+            )
             for peer, address in addresses.items()
             if peer != name
         }
         self.switch = Switch(
             heartbeat=self._heart.beat,
             timeout=self._heart.timeout,
-            frame_limit=message_limit if tls is None else 2 * PIECE,
+            frame_limit=message_limit + HEADER_LIMIT if tls is None else 2 * PIECE,
             copy_first=tls is None,
         )
         if descriptor is not None:

@@ -189,6 +189,16 @@ def test_a_flood_ends_at_the_inbox_limit():
     succeed(together(links["alice"].close, links["bob"].close))
 
 
+def test_a_message_too_large_is_not_sent():
+    links = zmq_links(["alice", "bob"], message_limit=1 << 20, idle=5.0)
+    succeed(together(links["alice"].open, links["bob"].open))
+    with pytest.raises(UsageError, match="1048577 bytes in one message; the limit is 1048576"):
+        links["alice"].send("bob", Address(Kind.OPEN, 1), bytes((1 << 20) + 1))
+    links["alice"].send("bob", Address(Kind.OPEN, 1), bytes(1 << 20))
+    assert links["bob"].recv("alice", Address(Kind.OPEN, 1), limit=1 << 20)[0].nbytes == 1 << 20
+    succeed(together(links["alice"].close, links["bob"].close))
+
+
 def test_send_waits_at_the_resend_limit_and_no_longer():
     """A sender may be ahead of acknowledgements by the limit; both ends sending at once do not wait for each other."""
     links = zmq_links(["alice", "bob"], resend_limit=1 << 20, idle=10.0)
