@@ -79,22 +79,19 @@ class Execution:
         if step.rule == "public":
             self.finish(step, [self.public(step, operands)])
             return
-        held, rule = self.schedule.held, RULES[step.rule]
-        kinds = tuple(held[v] for v in step.operands)
+        rule, kinds, held, bits, chunks = facts(self.schedule, step)
         stream = stream_of(self.run.call, self.path, step.number)
-        chunks = list(step.chunks())
-        whole = self.run.context(self.run, step, stream, 0, 0, step.size, kinds, held[step.results[0]])
-        job = Job(step, rule, operands, whole, len(chunks))
+        whole = self.run.context(self.run, step, stream, 0, 0, step.size, kinds, held)
         function = self.run.function(rule)
         if not step.chunked:
             self.finish(step, [function(whole, *operands)])
             return
-        bits = [h.bit for h in kinds]
+        job = Job(step, rule, operands, whole, len(chunks))
         for index, low, high in chunks:
             if len(chunks) == 1:
                 ctx = whole
             else:
-                ctx = self.run.context(self.run, step, stream, index, low, high, kinds, whole.result)
+                ctx = self.run.context(self.run, step, stream, index, low, high, kinds, held)
             parts = [cut(v, low, high, b) for v, b in zip(operands, bits, strict=True)]
             self.run.provide_out(job, ctx)
             result = function(ctx, *parts)
@@ -141,6 +138,18 @@ class Execution:
             self.uses[v] -= 1
             if not self.uses[v]:
                 self.values[v] = None
+
+
+def facts(schedule: Schedule, step: Step) -> tuple:
+    """(rule, how operands are held, the result, which operands are bits, chunks) of a step, worked out once."""
+    kept = schedule.kept
+    found = kept.get(("step", step.number))
+    if found is None:
+        kinds = tuple(schedule.held[v] for v in step.operands)
+        result = schedule.held[step.results[0]]
+        found = RULES[step.rule], kinds, result, tuple(h.bit for h in kinds), tuple(step.chunks())
+        kept["step", step.number] = found
+    return found
 
 
 def loop(run, step: Step, operands: list, path: int, results: list) -> list:
