@@ -28,16 +28,6 @@ def argument(b: Builder, x: Value) -> Value:
     return x
 
 
-def constant_of(b: Builder, x: Value) -> float | None:
-    """The number that x is a constant of, perhaps broadcast; None where it is none or not one number."""
-    node = b.node(x)
-    if node.op in ("broadcast", "reshape"):
-        return constant_of(b, b.operands(x)[0])
-    if node.op != "constant" or x.type.kind == "bit" or len(node.attrs["data"]) != 8:
-        return None
-    return math.ldexp(int.from_bytes(node.attrs["data"], "little", signed=True), -x.fraction)
-
-
 def affine(b: Builder, x: Value) -> tuple[Value, float, float]:
     """(v, c, d) with x = c (v + d), 1/2 < c <= 1, v free of public factors, sums and truncations as far as can be seen.
 
@@ -47,16 +37,17 @@ def affine(b: Builder, x: Value) -> tuple[Value, float, float]:
     while True:
         node = b.node(v)
         operands = b.operands(v)
-        if node.op in ("truncate", "shift"):
+        same = node.op in ("reshape", "broadcast") and operands[0].type.size == v.type.size
+        if same or node.op in ("truncate", "shift"):
             (v,) = operands
         elif node.op == "scale":
             c *= 2.0 ** (operands[0].fraction - v.fraction)
             d *= 2.0 ** (v.fraction - operands[0].fraction)
             (v,) = operands
         elif node.op in ("mul", "add"):
-            number, inner = constant_of(b, operands[0]), operands[1]
+            number, inner = b.number(operands[0]), operands[1]
             if number is None:
-                number, inner = constant_of(b, operands[1]), operands[0]
+                number, inner = b.number(operands[1]), operands[0]
             if number is None or inner.shape != v.shape or (node.op == "mul" and number <= 0):
                 break
             if node.op == "mul":
@@ -72,7 +63,8 @@ def affine(b: Builder, x: Value) -> tuple[Value, float, float]:
     fraction = v.fraction - exponent
     if v.type.public or not b.fraction <= fraction <= MAX_ARGUMENT_FRACTION:
         return argument(b, x), 1.0, 0.0
-    return (b.one("scale", v, fraction=fraction) if exponent else v), mantissa, math.ldexp(d, exponent)
+    v = b.one("scale", v, fraction=fraction) if exponent else v
+    return b.reshape(v, x.shape), mantissa, math.ldexp(d, exponent)
 
 
 def window(b: Builder, x: Value) -> int:

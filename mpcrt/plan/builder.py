@@ -217,6 +217,18 @@ class Builder:
         """The operands of the node that made x."""
         return tuple(Value(v, self._types[v]) for v in self.node(x).operands)
 
+    def number(self, x: Value) -> float | None:
+        """The number that all of x is, where x is a constant, perhaps broadcast or scaled."""
+        node = self.node(x)
+        if node.op in ("broadcast", "reshape", "scale"):
+            (inner,) = self.operands(x)
+            number = self.number(inner)
+            moved = inner.fraction - x.fraction if node.op == "scale" else 0
+            return None if number is None else math.ldexp(number, moved)
+        if node.op != "constant" or x.type.kind == "bit" or len(node.attrs["data"]) != 8:
+            return None
+        return math.ldexp(int.from_bytes(node.attrs["data"], "little", signed=True), -x.fraction)
+
     def is_zero(self, x: Value) -> bool:
         """Whether x is a constant of zeros, perhaps broadcast."""
         node = self._nodes[self._made[x.number]]
@@ -276,12 +288,30 @@ class Builder:
         t, s = (self.one(node.op, v, **node.attrs) for v in inner)
         return t, s
 
+    def _folded(self, x: Value, y: Value) -> tuple[Value, Value] | None:
+        """c (d z) as (c d) z, for real numbers c and d."""
+        for number, product in ((self.number(x), y), (self.number(y), x)):
+            node = self.node(product)
+            if number is None or node.op != "mul" or product.type.public:
+                continue
+            for constant, z in (self.operands(product), self.operands(product)[::-1]):
+                inner = self.number(constant)
+                if inner is None or not constant.fraction or z.shape != product.shape:
+                    continue
+                while self.node(z).op in ("truncate", "scale"):  # to where the value was finer
+                    (finer,) = self.operands(z)
+                    inner *= 2.0 ** (finer.fraction - z.fraction) if self.node(z).op == "scale" else 1.0
+                    z = finer
+                return self.factor(np.asarray(number * inner)), z
+        return None
+
     def mul(self, x: Value, y: Value) -> Value:
+        x, y = self._folded(x, y) or (x, y)
         for other, product in ((x, y), (y, x)):
             pair = None if other.type.public or other == product else self.split(product)
             if pair is not None:
                 t, s = pair
-                scaled = self.truncate(self.mul(self.truncate(other), s))
+                scaled = self.truncate(self.mul(self.truncate(other), s), self.fraction + 2)
                 return self.one("mul", *self.broadcasted(t, scaled))
         x, y = self.factors(x, y)
         if not (x.type.public and x.shape == ()) and not (y.type.public and y.shape == ()):

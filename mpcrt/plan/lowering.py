@@ -111,9 +111,9 @@ class Lowering:
                 return self.wire(self.join(v), shares)
             return self.wire(self.once("unfork", self.forked(v), h.type, Rep.PENDING), shares)
         if h.rep is Rep.PENDING:
-            root = self.root(v)
-            if root not in (None, v) and self.held[root].type.size <= h.type.size:  # type: ignore[index]
-                v = self.replayed(v)
+            source = self.source(v)
+            if source != v:
+                v = self.replayed(v, source)
             else:
                 rep = Rep.OPENED if h.deferred else Rep.MASKED
                 v = self.once("expose", v, h.type, rep, rounds=1)
@@ -132,15 +132,30 @@ class Lowering:
             self.known["root", v] = roots.pop() if len(roots) == 1 else None  # type: ignore[assignment]
         return self.known["root", v]
 
-    def replayed(self, v: int) -> int:
-        """The wire of a linear function of a PENDING value, from that value's wire."""
-        if v not in self.linears:
+    def source(self, v: int) -> int:
+        """The smallest PENDING value, v or one below, of which v is a linear function: the one to expose."""
+        best = at = v
+        while at in self.linears:
+            pending = {u for u in self.linears[at][1] if self.held[u].rep is Rep.PENDING}
+            if len(pending) != 1:
+                break
+            at = pending.pop()
+            if self.held[at].type.size <= self.held[best].type.size:
+                best = at
+        root = self.root(at)
+        if root is not None and self.held[root].type.size <= self.held[best].type.size:
+            best = root
+        return best
+
+    def replayed(self, v: int, source: int) -> int:
+        """The wire of a linear function of `source`, from that value's wire."""
+        if v == source:
             return self.wire(v)
-        if ("replayed", v) not in self.known:
+        if ("replayed", v, source) not in self.known:
             node, operands, type = self.linears[v]
-            wires = [self.replayed(u) if self.held[u].rep is Rep.PENDING else u for u in operands]
-            self.known["replayed", v] = self.linear(node, wires, type)
-        return self.known["replayed", v]
+            wires = [self.replayed(u, source) if self.held[u].rep is Rep.PENDING else u for u in operands]
+            self.known["replayed", v, source] = self.linear(node, wires, type)
+        return self.known["replayed", v, source]
 
     def join(self, v: int) -> int:
         """A fork as PENDING: m is dealt, R deferred; or local where both are shared."""
