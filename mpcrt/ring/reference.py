@@ -62,7 +62,7 @@ class Prg:
         cipher = Cipher(self._algorithm, CTR((stream << BLOCK_BITS | first).to_bytes(16, "big"))).encryptor()
         out = np.empty(size + 15, np.uint8)  # update_into asks for a block less a byte more
         for at in range(0, size, len(_ZEROS)):
-            cipher.update_into(_ZEROS[: size - at], out[at:])
+            cipher.update_into(_ZEROS[: size - at], out.data[at:])
         words = out[:size].view("<u8").astype(np.uint64, copy=False)
         return words[offset % 2 : offset % 2 + count]
 
