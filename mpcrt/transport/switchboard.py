@@ -8,9 +8,8 @@ I/O threads keep alive with heartbeats, whatever the Python code at either end i
 from __future__ import annotations
 
 import logging
-import os
-import random
 import time
+import uuid
 from collections import deque
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +19,7 @@ from mpcrt.errors import LinkError, PeerFailed, PeerLost, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
 from mpcrt.transport.codec import HEADER_LIMIT, Control, Encoded, Frame, Message, control_fields, encode
-from mpcrt.transport.connection import INSTANCE_BYTES, Connection, Greeting, said
+from mpcrt.transport.connection import Connection, Greeting, said
 from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.link import Address
 from mpcrt.transport.session import Session
@@ -60,7 +59,7 @@ class Switchboard:
         self._statistics = statistics
         self._message_limit = message_limit
         self._heart = Heart(idle)
-        self._instance = os.urandom(INSTANCE_BYTES)
+        self._instance = uuid.uuid4().bytes  # a name, not a secret
         self._connections: dict[bytes, Connection] = {}
         self._strangers: deque[Connection] = deque()
         self.refusals: deque[str] = deque(maxlen=8)
@@ -175,8 +174,9 @@ class Switchboard:
     def _dial(self, line: Line) -> None:
         assert line.address is not None
         line.attempts += 1
-        # full jitter: parties that lost each other together do not return together
-        pause = random.uniform(0.5, 1) * min(1.0, 0.05 * 2 ** min(line.attempts, 5))
+        # jitter: parties that lost each other together do not return together
+        jitter = 0.5 + (uuid.uuid4().int & 0xFFFF) / (1 << 17)
+        pause = jitter * min(1.0, 0.05 * 2 ** min(line.attempts, 5))
         line.next_dial = time.monotonic() + pause
         try:
             endpoint = places.endpoint(line.address)
