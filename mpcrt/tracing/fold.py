@@ -86,8 +86,10 @@ def _(low, x, high):
 
 
 @exactly("select_n")
-def _(which, *cases):
-    return np.choose(np.broadcast_to(which, np.shape(cases[0])).astype(np.intp), cases) if len(cases) < 32 else None
+def _(which, first, *rest):
+    if len(rest) > 30:
+        return None
+    return np.choose(np.broadcast_to(which, np.shape(first)).astype(np.intp), (first, *rest))
 
 
 @folds("integer_pow")
@@ -191,7 +193,7 @@ def _(p, x):
 
 @folds("pad")
 def _(p, x, value):
-    config = [tuple(int(i) for i in row) for row in p["padding_config"]]
+    config = [(int(lo), int(hi), int(inner)) for lo, hi, inner in p["padding_config"]]
     return indexing.pad(np.asarray(x), np.asarray(value), config)
 
 

@@ -49,6 +49,11 @@ class Var:
     def boolean(self) -> bool:
         return self.dtype == np.bool_
 
+    def at(self, trip: int) -> np.ndarray:
+        """The known value in a trip."""
+        assert self.known is not None
+        return self.known[trip] if self.stacked else self.known
+
     @property
     def constant(self) -> bool:
         """Known, and the same in all trips."""
@@ -151,7 +156,7 @@ class Graph:
         if trips is None:
             results = fold.fold(eqn, [v.known for v in eqn.inputs])
         else:
-            rows = [fold.fold(eqn, [v.known[t] if v.stacked else v.known for v in eqn.inputs]) for t in range(trips)]
+            rows = [fold.fold(eqn, [v.at(t) for v in eqn.inputs]) for t in range(trips)]
             results = None if any(r is None for r in rows) else [np.stack(c) for c in zip(*rows, strict=True)]
         for v, known in zip(eqn.outputs, results or (), strict=False):
             v.known, v.stacked = known, trips is not None
@@ -256,7 +261,7 @@ def certain(name: str, inputs: tuple[Var, ...]) -> bool | None:
     x, y = inputs
     if x is y:
         return name in ("eq", "le", "ge")
-    infinite = any(v.constant and v.floating and v.size and not np.isfinite(v.known).any() for v in inputs)
+    infinite = any(v.constant and v.floating and v.size and not np.isfinite(v.at(0)).any() for v in inputs)
     return name == "ne" if infinite and name in ("eq", "ne") else None
 
 

@@ -33,6 +33,7 @@ class Lowering:
         self.taken: dict[Var, tuple[Value, Value]] = {}  # in a loop: from outside, the body's value and the outer one
         self.rows: dict[tuple[Var, bool], tuple[Value, Value]] = {}  # the same for rows of outer values
         self.wanted: set[Var] = set()
+        self.rounds: dict[int, int] = {}  # by value number, see patterns.rounds
         self.graph = graph
         self.values: dict[Var, Value] = {}
         self.live: set[Eqn] = set()

@@ -15,13 +15,17 @@ DEPTH = 12
 SCALAR: dict[str, Callable] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y, "neg": lambda x: -x,
     "div": lambda x, y: x / y, "square": lambda x: x * x, "tanh": math.tanh, "erf": math.erf, "erfc": math.erfc,
-    "logistic": lambda x: 1 / (1 + math.exp(-x)), "copy": lambda x: x, "copy_p": lambda x: x,
+    "logistic": lambda x: 1 / (1 + math.exp(-x)), "exp": math.exp, "log1p": math.log1p, "log": math.log, "abs": abs,
+    "max": max, "copy": lambda x: x, "copy_p": lambda x: x,
 }  # fmt: skip
 ACTIVATIONS: dict[str, Callable] = {
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
     "gelu_erf": lambda x: 0.5 * x * (1 + math.erf(x / math.sqrt(2))),
     "silu": lambda x: x / (1 + math.exp(-x)),
+    "softplus": lambda x: max(x, 0.0) + math.log1p(math.exp(-abs(x))),
 }
+MARKS = {"mul": {"tanh", "erf", "erfc", "logistic"}, "add": {"log1p"}, "log1p": {"exp"}, "log": {"exp"}}
+ROUNDS = {"truncate": 1, "msb": 2, "eqz": 2, "select": 1, "and": 1}
 PROBES = (-4.0, -2.3, -1.1, -0.37, 0.0, 0.41, 1.3, 2.2, 3.7)
 
 
@@ -34,6 +38,22 @@ def width(var: Var) -> int | None:
 
 def made_by(var: Var, *names: str) -> Eqn | None:
     return var.made if var.made is not None and var.made.name in names else None
+
+
+def rounds(low: Lowering, x: Value) -> int:
+    """About how many rounds pass before x is there; the schedule knows better, but comes later."""
+    waiting = [x]
+    while waiting:
+        at = waiting[-1]
+        operands = low.b.operands(at)
+        missing = [v for v in operands if v.number not in low.rounds]
+        if missing:
+            waiting.extend(missing)
+            continue
+        waiting.pop()
+        before = max((low.rounds[v.number] for v in operands), default=0)
+        low.rounds[at.number] = before + ROUNDS.get(low.b.node(at).op, 0)
+    return low.rounds[x.number]
 
 
 def source_bit(low: Lowering, var: Var) -> Value | None:
@@ -134,16 +154,16 @@ def bounds(top: Var, var: Var) -> bool:
 
 
 def activation(low: Lowering, e: Eqn) -> Value | None:
-    """GELU or SiLU, however written: the equation as a function of one variable is compared with them at points."""
+    """GELU, SiLU or softplus, however written: e as a function of one variable is compared with them at points."""
     if not e.outputs[0].floating:
         return None
     cone = _cone(e.outputs[0])
-    if not any(v.made is not None and v.made.name in ("tanh", "erf", "erfc", "logistic") for v in cone):
+    if not any(v.made is not None and v.made.name in MARKS[e.name] for v in cone):
         return None
     for root in cone[1:]:
         try:
             found = [_evaluate(e.outputs[0], {root: x}) for x in PROBES]
-        except (OverflowError, ZeroDivisionError, LookupError):
+        except (OverflowError, ZeroDivisionError, ValueError, LookupError):
             continue
         for name, function in ACTIVATIONS.items():
             if all(abs(v - function(x)) < 2e-6 * (1 + abs(x)) for v, x in zip(found, PROBES, strict=True)):
@@ -177,4 +197,6 @@ def _evaluate(var: Var, known: dict[Var, float]) -> float:
 
 
 def _apply(low: Lowering, name: str, x: Value) -> Value:
-    return numerics.silu(low.b, x) if name == "silu" else numerics.gelu(low.b, x, name == "gelu_tanh")
+    if name in ("silu", "softplus"):
+        return getattr(numerics, name)(low.b, x)
+    return numerics.gelu(low.b, x, name == "gelu_tanh")

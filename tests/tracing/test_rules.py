@@ -171,7 +171,7 @@ SMOOTH = {
     "tanh": (lambda x: jnp.tanh(x), (X,), 26),
     "erf": (lambda x: (lax.erf(x), lax.erfc(x)), (X,), 26),
     "gelu": (lambda x: (jax.nn.gelu(x), jax.nn.gelu(x, approximate=False)), (X,), 80),
-    "softplus, elu": (lambda x: (jax.nn.softplus(x), jax.nn.elu(x)), (X,), 120),
+    "softplus, elu": (lambda x: (jax.nn.softplus(x), jnp.log1p(jnp.exp(x)), jax.nn.elu(x)), (X,), 20),
     "sqrt": (lambda x: (jnp.sqrt(x), lax.rsqrt(x), x**0.5, x**-0.5), (P,), 120),
     "reciprocal": (lambda x: (1 / x, 2.5 / x, x**-1, x**-2), (P,), 600),
     "division": (lambda x, y: x / y, (X, P), 600),

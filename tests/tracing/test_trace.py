@@ -147,6 +147,35 @@ def test_a_max_of_what_is_not_negative_costs_nothing():
     assert "msb" not in ops(t.plan)
 
 
+@pytest.mark.parametrize(
+    "function",
+    [
+        jax.nn.softplus,
+        jax.nn.silu,
+        jax.nn.gelu,
+        lambda x: jax.nn.gelu(x, approximate=False),
+        lambda x: jnp.log(1 + jnp.exp(x)),
+        lambda x: 0.5 * (1 + lax.erf(x / np.sqrt(2))) * x,
+        lambda x: x / 2 * (1 + jnp.tanh(0.7978845608 * (x + 0.044715 * x * x * x))),
+    ],
+)
+def test_activations_are_recognised(function):
+    """One series, two comparisons that drop low bits, and no product."""
+    t = traced(function, abstract(X))
+    assert [ops(t.plan).count(op) for op in ("samples", "msb", "mul", "select")] == [1, 2, 0, 2]
+
+
+def test_late_factors_come_last():
+    """x * g does not wait for the comparison, whose result joins in the last product."""
+
+    def late_in_the_middle(x, y, g):
+        return (x * jnp.maximum(y, 0.5)) * g
+
+    t = traced(late_in_the_middle, abstract(X), abstract(X), abstract(X))
+    inputs = {n.first for n in t.plan.inputs}
+    assert any(n.op == "mul" and set(n.operands) <= inputs for n in t.plan.nodes)
+
+
 # -- trees, dtypes, constants
 
 

@@ -6,6 +6,7 @@ import numpy as np
 
 import mpcrt.numerics as numerics
 from mpcrt.plan import Value
+from mpcrt.plan.types import SECRET
 from mpcrt.tracing import patterns
 from mpcrt.tracing.graph import Eqn, Var
 from mpcrt.tracing.lower import Lowering
@@ -16,6 +17,9 @@ MAX_FRACTION = 46  # what functions take untruncated: 2^62 is then a magnitude o
 
 @rule("add", "add_any")
 def add(low: Lowering, e: Eqn) -> Value:
+    smooth = patterns.activation(low, e) if e.name == "add" else None
+    if smooth is not None:
+        return smooth
     x, y = e.inputs
     if x.known is not None:
         x, y = y, x
@@ -51,7 +55,27 @@ def mul(low: Lowering, e: Eqn) -> Value:
     for bit, other in ((patterns.source_bit(low, x), y), (patterns.source_bit(low, y), x)):
         if bit is not None and other.known is None:
             return low.b.select(*low.b.broadcasted(bit, low.value(other)))
-    return low.b.mul(low.factor(x), low.factor(y))
+    return early_first(low, e) or low.b.mul(low.factor(x), low.factor(y))
+
+
+def early_first(low: Lowering, e: Eqn) -> Value | None:
+    """(a late) c as (a c) late, where a and c are there rounds before: a c then costs no round of its own."""
+    for p, c in (e.inputs, e.inputs[::-1]):
+        made = patterns.made_by(p, "mul")
+        if (
+            made is None
+            or p.visibility != SECRET
+            or c.known is not None
+            or [u for u in p.users if u in low.live] != [e]
+        ):
+            continue
+        a, late = sorted(made.inputs, key=lambda v: patterns.rounds(low, low.factor(v)))
+        if a.known is not None or late.known is not None or c.boolean:
+            continue
+        before = max(patterns.rounds(low, low.value(v)) for v in (a, c))
+        if before + 2 <= patterns.rounds(low, low.value(late)):
+            return low.b.mul(low.b.mul(low.value(a), low.value(c)), low.value(late))
+    return None
 
 
 def times(low: Lowering, x: Var, number: float) -> Value:

@@ -105,7 +105,8 @@ def extremum(low: Lowering, e: Eqn) -> Value:
             return b.broadcast(low.saturated(var), e.outputs[0].shape)
     x, y = (low.saturated(v, limit(low.fraction) * (1 - 2.0**-20)) for v in e.inputs)
     function = numerics.maximum if largest else numerics.minimum
-    return function(b, *b.broadcasted(x, y), width(e.inputs[0]))
+    x, y = b.broadcasted(x, y)
+    return function(b, x, y, width(e.inputs[0]))
 
 
 @rule("clamp")

@@ -21,7 +21,7 @@ def positions(low: Lowering, e: Eqn, indices: tuple[Var, ...], compute) -> list[
     if not any(v.stacked for v in indices):
         return [compute(*(v.known for v in indices))]
     trips = low.graph.trips or 0
-    return [compute(*(v.known[t] if v.stacked else v.known for v in indices)) for t in range(trips)]  # type: ignore[index]
+    return [compute(*(v.at(t) for v in indices)) for t in range(trips)]
 
 
 def take(low: Lowering, x: Value, at: list[np.ndarray]) -> Value:

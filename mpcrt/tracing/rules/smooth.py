@@ -4,6 +4,7 @@ import math
 
 import mpcrt.numerics as numerics
 from mpcrt.plan import Value
+from mpcrt.tracing import patterns
 from mpcrt.tracing.graph import Eqn
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.patterns import nonpositive
@@ -23,7 +24,13 @@ def exp2(low: Lowering, e: Eqn) -> Value:
     return numerics.exp_nonpositive(low.b, x) if nonpositive(e.inputs[0]) else numerics.exp(low.b, x)
 
 
-@rule("log", "log1p", "expm1", "tanh", "erf", "erfc", "sqrt", "rsqrt")
+@rule("log", "log1p")
+def log(low: Lowering, e: Eqn) -> Value:
+    softplus = patterns.activation(low, e)
+    return softplus if softplus is not None else named(low, e)
+
+
+@rule("expm1", "tanh", "erf", "erfc", "sqrt", "rsqrt")
 def named(low: Lowering, e: Eqn) -> Value:
     return getattr(numerics, e.name)(low.b, low.value(e.inputs[0]))
 
