@@ -5,6 +5,7 @@ through the same steps in the same order, so the reader knows every item's size.
 """
 
 from collections.abc import Sequence
+from time import perf_counter
 
 import numpy as np
 
@@ -12,8 +13,10 @@ from mpcrt.errors import ProtocolError
 from mpcrt.transport.link import Address, Kind, Link
 
 PACKED_WORDS = 1 << 13
-AHEAD = 1 << 28
-"""Bytes the dealer may be ahead of a party."""
+AHEAD = 1 << 26
+"""Bytes the dealer may be ahead of a party, checked every quarter of it."""
+HELD = 200e-6
+"""Seconds a small item may wait for others, while the dealer has more to do."""
 
 
 class Reader:
@@ -46,41 +49,52 @@ class Reader:
 
 
 class Writer:
-    """The dealer's end, to all parties; it runs ahead of each by at most AHEAD bytes."""
+    """The dealer's end, to all parties; it runs ahead of each by about AHEAD bytes at most."""
 
     def __init__(self, link: Link, parties: Sequence[str], call: int) -> None:
         self.link, self.parties, self.call = link, parties, call
         self.waiting: dict[str, list[np.ndarray]] = {p: [] for p in parties}
         self.words = dict.fromkeys(parties, 0)
         self.count = dict.fromkeys(parties, 0)
+        self.unchecked = dict.fromkeys(parties, 0)
+        self.since = 0.0  # when the oldest waiting item came
 
     def add(self, party: str, words: np.ndarray) -> None:
         if not words.size:
             return
         if self.words[party] + words.size > PACKED_WORDS:
             self.flush(party)
+        if not self.since:
+            self.since = perf_counter()
         self.waiting[party].append(words)
         self.words[party] += words.size
         if words.size > PACKED_WORDS:
             self.flush(party)
-            self.wait(party)
+            if self.unchecked[party] > AHEAD // 32:
+                self.wait(party)
 
     def wait(self, party: str) -> None:
         """Backpressure. All else leaves first: a party may be waiting for what another has not got yet."""
-        for p in self.parties:
-            self.flush(p)
+        self.end()
         self.link.drain(party, AHEAD)
+        self.unchecked[party] = 0
+
+    def tick(self) -> None:
+        """Between steps: small items do not wait for long while the dealer computes something large."""
+        if self.since and perf_counter() - self.since > HELD:
+            self.end()
 
     def flush(self, party: str) -> None:
         if not self.waiting[party]:
             return
         items = self.waiting[party]
         message = items[0] if len(items) == 1 else np.concatenate(items)
-        address = Address(Kind.DEAL, self.call, 0, self.count[party])
-        self.link.send(party, address, message)
+        self.link.send(party, Address(Kind.DEAL, self.call, 0, self.count[party]), message)
+        self.unchecked[party] += self.words[party]
         self.waiting[party], self.words[party] = [], 0
         self.count[party] += 1
 
     def end(self) -> None:
         for party in self.parties:
             self.flush(party)
+        self.since = 0.0

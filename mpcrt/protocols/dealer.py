@@ -61,6 +61,9 @@ class DealerRun:
             value = job.rule.assemble_dealer(job.ctx, value, *job.operands)
         return value
 
+    def tick(self) -> None:
+        self.corrections.tick()
+
     def submit(self, request) -> None:
         pass
 

@@ -71,6 +71,7 @@ class Execution:
         return [self.values[v] for v in self.schedule.outputs]
 
     def start(self, step: Step) -> None:
+        self.run.tick()
         operands = [self.values[v] for v in step.operands]
         if step.rule == "loop":
             results = loop(self.run, step, operands, self.path, [self.schedule.held[v] for v in step.results])

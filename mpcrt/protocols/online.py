@@ -77,6 +77,9 @@ class OnlineRun:
             value = job.rule.assemble_online(job.ctx, value, *job.operands)
         return value
 
+    def tick(self) -> None:
+        """Called between steps."""
+
     # -- openings
 
     def submit(self, request: Request) -> None:

@@ -122,6 +122,14 @@ def test_products_by_owner(n, owners, rng):
     assert outcome.rounds == 1
 
 
+@pytest.mark.parametrize("n", PARTIES)
+def test_a_computing_party_provides_secrets_masked_by_all(n, rng):
+    """Visibility "secret" from a computing provider: every party has a random share of the mask."""
+    plan = plan_of(lambda b, x, y, c: b.select(c, b.mul(x, y)), whole(7), whole(7), bit(7))
+    inputs = [words(rng, 7), words(rng, 7), bits(rng, 7)]
+    check(plan, inputs, n, owners=["alice", "bob", "alice"])
+
+
 CONVOLUTIONS = [
     ((2, 6, 5, 4), (3, 2, 2, 6),
      dict(strides=(1, 2), padding=[(1, 0), (0, 1)], lhs_dilation=(1, 1), rhs_dilation=(1, 2), groups=2)),
