@@ -61,10 +61,12 @@ def affine(b: Builder, x: Value) -> tuple[Value, float, float]:
     if mantissa == 0.5:
         mantissa, exponent = 1.0, exponent - 1
     fraction = v.fraction - exponent
-    if v.type.public or not b.fraction <= fraction <= MAX_ARGUMENT_FRACTION:
+    d = math.ldexp(d, exponent)
+    inside = b.fraction <= fraction <= MAX_ARGUMENT_FRACTION and abs(d) < 2.0 ** (60 - fraction)
+    if v.type.public or not inside:
         return argument(b, x), 1.0, 0.0
     v = b.one("scale", v, fraction=fraction) if exponent else v
-    return b.reshape(v, x.shape), mantissa, math.ldexp(d, exponent)
+    return b.reshape(v, x.shape), mantissa, d
 
 
 def window(b: Builder, x: Value) -> int:

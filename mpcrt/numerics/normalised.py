@@ -135,7 +135,7 @@ def normalised_argument(b: Builder, x: Value, d: float, table: Table, signed: bo
 
 
 def reciprocal(b: Builder, x: Value, signed: bool = True) -> Value:
-    """1 / x for 2^-9 <= |x| < 2^20; error at most 2e-5 |1/x| + 2^-17. Nearer to 0 it is wrong but below 2^12; beyond
+    """1 / x for 2^-9 <= |x| < 2^20; error at most 2e-5 |1/x| + 2^-17. Nearer to 0 it is wrong but below 2^14; beyond
     2^20, wrong and near 0. 6 rounds, 56 thresholds and 448 B of samples."""
     x, c, d = affine(b, x)
     table = SIGNED if signed else TABLES["reciprocal"]

@@ -72,7 +72,7 @@ CASES = [
          (2.0**-9, -(2.0**-9), 1.0, -1.0, 2.0**19, 2.0**20 - 1)),
     Case("reciprocal_positive", numerics.reciprocal_positive, lambda x: 1 / x, powers(-9, 20), ULP, 2e-5,
          "2^-9 <= x < 2^20", (2.0**-9, 1.0, 2.0**20 - 1)),
-    Case("rsqrt", numerics.rsqrt, lambda x: x**-0.5, powers(-12, 20), ULP, 4e-5, "2^-12 <= x < 2^20", (2.0**-12, 1.0)),
+    Case("rsqrt", numerics.rsqrt, lambda x: x**-0.5, powers(-18, 20), ULP, 4e-5, "2^-18 <= x < 2^20", (2.0**-18, 1.0)),
     Case("sqrt", numerics.sqrt, np.sqrt, powers(-14, 20), ULP, 4e-5, "2^-14 <= x < 2^20", (2.0**-14, 1.0, 2.0**20 - 1)),
     Case("log", numerics.log, np.log, powers(-12, 20), 8e-6, 0, "2^-12 <= x < 2^20", (2.0**-12, 1.0, 1 + 2.0**-18)),
     Case("log1p", numerics.log1p, np.log1p, uniform(-0.999, 100), 8e-6, 0, "2^-12 <= 1 + x < 2^20", (0.0, 2.0**-18)),

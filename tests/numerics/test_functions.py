@@ -113,3 +113,20 @@ def test_softmax(terms, rounds, rng):
     e = np.exp(x - x.max(1, keepdims=True))
     assert np.abs(decoded(outcome.values[0], 18) - e / e.sum(1, keepdims=True)).max() <= 6e-5
     assert outcome.rounds <= rounds
+
+
+def test_layer_norm(rng):
+    """Scale and epsilon fold into rsqrt, its product takes the scale first: 9 rounds after the mean's."""
+    x = np.round(rng.normal(size=(8, 96)) * 2**18) / 2**18
+    b = Builder()
+    v = b.input(real(8, 96))
+    ratio = b.factor(np.asarray(1 / 96))
+    mean = b.reshape(b.mul(b.sum(v, (1,)), ratio), (8, 1))
+    centred = b.sub(v, b.broadcast(mean, (8, 96)))
+    variance = b.mul(b.sum(b.mul(centred, centred), (1,)), ratio)
+    inverse = numerics.rsqrt(b, b.add(variance, b.real(1e-5)))
+    y = b.truncate(b.mul(centred, b.broadcast(b.reshape(inverse, (8, 1)), (8, 96))))
+    outcome = run(b.finish(y), [encoded(x)], 2)
+    expected = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
+    assert np.abs(decoded(outcome.values[0], 18) - expected).max() <= 2e-4
+    assert outcome.rounds <= 9
