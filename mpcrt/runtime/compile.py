@@ -17,7 +17,7 @@ import numpy as np
 from mpcrt.errors import MpcrtError, TraceError, UsageError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.runtime import trees
-from mpcrt.runtime.placements import Public, Spu, function_name
+from mpcrt.runtime.placements import Public, Spu, short_name
 from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ class Cache:
         except MpcrtError:
             raise
         except Exception as error:  # the user's function, on abstract values: there is no data in what it says
-            raise TraceError(f"{function_name(function)}() cannot be traced: {said(error)}") from error
+            raise TraceError(f"{short_name(function)}() cannot be traced: {said(error)}") from error
         scheduled = schedule(traced.plan, len(self._parties))
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
         structure, plain = _structure(traced, len(types))
@@ -139,9 +139,9 @@ def positional(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) 
         bound = inspect.signature(function).bind(*args, **kwargs)
         bound.apply_defaults()
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{function_name(function)}(): {error}") from None
+        raise UsageError(f"{short_name(function)}(): {error}") from None
     if bound.kwargs:
-        raise UsageError(f"{function_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced")
+        raise UsageError(f"{short_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced")
     return bound.args
 
 

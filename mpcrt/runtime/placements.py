@@ -109,6 +109,11 @@ def function_name(function: Any) -> str:
     return getattr(function, "__qualname__", None) or getattr(function, "__name__", None) or type(function).__qualname__
 
 
+def short_name(function: Any) -> str:
+    """The same without the functions around it, for messages."""
+    return function_name(function).rsplit("<locals>.", 1)[-1]
+
+
 class PartyFunction:
     """A function that runs in plaintext in one party's process; everywhere else a call gives a handle at once."""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
 from mpcrt.runtime import calls, current, trees
 from mpcrt.runtime.counters import Statistics
-from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public
+from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public, short_name
 from mpcrt.runtime.values import Handle, Value, parts, structure_of
 
 if TYPE_CHECKING:
@@ -51,11 +51,11 @@ class Session:
     def party_call(self, placement: Party, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Handle:
         """`function` on its party; a handle of the result at once."""
         self.require_party(placement.name)
-        name = function_name(function)
+        name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
         for handle in handles_in((args, kwargs)):
             self._require_here(handle, placement, name)
-        call = calls.PartyCall(f"{name}({shown}) on {placement}", name, placement, function, args, dict(kwargs))
+        call = calls.PartyCall(f"{full}({shown}) on {placement}", name, placement, function, args, dict(kwargs))
         return self._submit(call, placement, f"result of {name}()")
 
     def secure_call(
@@ -63,13 +63,13 @@ class Session:
     ) -> Handle:
         """`function` on shares on its device; a handle of the result at once."""
         self.require_device(placement.name)
-        name = function_name(function)
+        name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
         for handle in handles_in((args, kwargs)):
             at = handle.placement
             if isinstance(at, Spu) and at != placement:
                 raise UsageError(f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values")
-        call = calls.SecureCall(f"{name}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs))
+        call = calls.SecureCall(f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs))
         return self._submit(call, placement, f"result of {name}()")
 
     def move(self, handle: Handle, targets: Sequence[Placement | str]) -> Handle:

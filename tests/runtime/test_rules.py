@@ -282,6 +282,17 @@ def test_rule_9_large_closures_are_refused_unless_public(world):
     made = world(program)
     assert isinstance(made.failures["alice"], TraceError | PeerFailed)
     assert any("mpcrt.public" in str(e) for e in made.failures.values())
+    marked = mpcrt.public(big)
+
+    def allowed(session):
+        got = []
+        bob(got.append)(spu(lambda x, p: (x @ p["w"][:2]) @ marked[:2])(rows.function_two(), weights()).to(bob))
+        session.finish()
+        return got
+
+    rows.function_two = bob(lambda: np.ones((4, 2), np.float32))
+    (y,) = world(allowed).check().results["bob"]
+    assert y.shape == (4, 200)
 
 
 def test_rule_11_dropped_handles_are_released_with_a_later_call(world):
