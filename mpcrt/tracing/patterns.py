@@ -56,25 +56,31 @@ def rounds(low: Lowering, x: Value) -> int:
     return low.rounds[x.number]
 
 
-def source_bit(low: Lowering, var: Var) -> Value | None:
-    """The bit that var is the 0/1 reading of, perhaps through a broadcast of it."""
+def behind_views(var: Var, name: str) -> tuple[Eqn | None, list[Eqn]]:
+    """The equation `name` that var is a broadcast or reshape of, and those views, outermost first."""
     views = []
-    at = var
-    while (made := made_by(at, "broadcast_in_dim", "reshape", "squeeze", "expand_dims")) and at.known is None:
+    while (made := made_by(var, "broadcast_in_dim", "reshape", "squeeze", "expand_dims")) and var.known is None:
         views.append(made)
-        at = made.inputs[0]
-    made = made_by(at, "convert_element_type")
-    if made is None or not made.inputs[0].boolean or made.inputs[0].known is not None:
-        return None
-    if made.inputs[0].visibility != at.visibility or at.visibility != "secret":
-        return None
-    bit = low.value(made.inputs[0])
+        var = made.inputs[0]
+    return made_by(var, name), views
+
+
+def viewed(low: Lowering, x: Value, views: list[Eqn]) -> Value:
+    """The views of x."""
     for view in reversed(views):
         if view.name == "broadcast_in_dim":
-            bit = low.b.broadcast(bit, view.outputs[0].shape, view.params["broadcast_dimensions"])
+            x = low.b.broadcast(x, view.outputs[0].shape, view.params["broadcast_dimensions"])
         else:
-            bit = low.b.reshape(bit, view.outputs[0].shape)
-    return bit
+            x = low.b.reshape(x, view.outputs[0].shape)
+    return x
+
+
+def source_bit(low: Lowering, var: Var) -> Value | None:
+    """The bit that var is the 0/1 reading of, perhaps through a broadcast of it."""
+    made, views = behind_views(var, "convert_element_type")
+    if made is None or not made.inputs[0].boolean or made.inputs[0].visibility != "secret":
+        return None
+    return viewed(low, low.value(made.inputs[0]), views)
 
 
 def nonnegative(var: Var, depth: int = DEPTH) -> bool:

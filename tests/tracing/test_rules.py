@@ -16,7 +16,7 @@ def reals(*shape, seed=0, scale=1.0):
 X, Y, P = reals(3, 4), reals(3, 4, seed=1), np.abs(reals(3, 4, seed=2)) + F(0.25)
 K, J = np.array([[1, -2, 3], [7, 0, -5]], np.int32), np.array([[1, 2, -3], [7, 1, -6]], np.int32)
 B, C = np.array([True, False, True, False]), np.array([True, True, False, False])
-PICKS = np.array([[1], [0], [2]])
+PICKS = np.array([[1], [0], [2]], np.int32)
 
 # name: (function, arguments, tolerance in units of 2^-18). Operands are off by half a unit each, and |x| < 4 here.
 ARITHMETIC = {
@@ -151,6 +151,8 @@ INDEXING = {
     "embedding gradient": (
         jax.grad(lambda w: jnp.sum(w[np.array([0, 2, 2, 2, 1])] ** 2)), (X,), 12,
     ),
+    "secret rows": (lambda x, i: (x[i], x[:, i], x[i[0]], jnp.take(x, i, 0, mode="clip")), (X, PICKS[1:, 0]), 1),
+    "secret scalar": (lambda x, i: x[i - 1, 1:3], (X, np.int32(2)), 1),
     "set bits": (lambda b: b.at[0].set(False), (B,), 0),
 }  # fmt: skip
 CONVERSIONS = {
@@ -175,7 +177,7 @@ SMOOTH = {
     "sqrt": (lambda x: (jnp.sqrt(x), lax.rsqrt(x), x**0.5, x**-0.5), (P,), 120),
     "reciprocal": (lambda x: (1 / x, 2.5 / x, x**-1, x**-2), (P,), 600),
     "division": (lambda x, y: x / y, (X, P), 600),
-    "division by a root": (lambda x, y: x / jnp.sqrt(y), (X, P), 200),
+    "division by a root": (lambda x, y: (x / jnp.sqrt(y), x / jnp.sqrt(y.sum(1))[:, None]), (X, P), 200),
     "power": (lambda x: (x**1.5, 2.0**x), (P,), 400),
     "softmax": (lambda x: (jax.nn.softmax(x), jax.nn.log_softmax(x), jax.nn.logsumexp(x)), (X,), 60),
     "norm": (lambda x: jnp.linalg.norm(x), (X,), 100),

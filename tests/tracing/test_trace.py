@@ -55,6 +55,19 @@ def test_a_private_use_of_an_enlarged_value_stays_private():
     assert not {"eqz", "msb"} & set(ops(t.plan))
 
 
+def test_embeddings_of_owned_tokens_are_products_with_one_hot_rows():
+    table, tokens = abstract(np.zeros((50, 4), np.float32), ALICE), abstract(np.zeros(6, np.int32), BOB)
+    t = traced(lambda w, i: w[i], table, tokens)
+    assert [(c.owner, c.avals) for c in t.hoisted] == [("bob", (((6, 50), np.dtype("int32")),))]
+    assert [ops(t.plan).count(op) for op in ("dot", "truncate", "eqz")] == [1, 0, 0]
+
+
+def test_random_constants_are_drawn_by_the_first_party():
+    t = traced(lambda x: x + jax.random.normal(jax.random.key(1), (3,)) * jax.random.PRNGKey(2)[1], abstract(X))
+    assert [(c.owner, c.visibility) for c in t.hoisted] == [("alice", PUBLIC)]
+    compare(evaluate(t, (X,)), X + np.asarray(jax.random.normal(jax.random.key(1), (3,)) * 2), 4 * ULP)
+
+
 def test_batch_norm_folds_into_weights():
     def predict(x, w, gamma, variance):
         return (x @ w) * (gamma * lax.rsqrt(variance + 1e-3))
@@ -245,7 +258,8 @@ def test_errors_name_primitive_line_and_remedy():
     [
         (lambda x: jnp.floor(x), "round before sharing"),
         (lambda x: x.astype(jnp.int32), "from float32 to int32"),
-        (lambda x: x[x[0].astype(bool).sum()], "secret index"),
+        (lambda x: jnp.tile(x, (2000, 1))[x[0].astype(bool).sum()], "secret index into 8000"),
+        (lambda x: x[(x > 0).sum(0), (x > 1).sum(0)], "several axes"),
         (lambda x: x + 1e30, "does not fit fixed point"),
         (lambda x: x * jnp.inf, "infinity"),
         (lambda x: x + jnp.nan, "NaN"),

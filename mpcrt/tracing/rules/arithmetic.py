@@ -158,13 +158,10 @@ def div(low: Lowering, e: Eqn) -> Value:
         if number is not None:
             return times(low, x, 1.0 / float(number))
         return low.b.mul(low.encoded(y, lambda b, a: b.factor(1.0 / np.asarray(a, np.float64))), low.value(x))
-    root = patterns.made_by(y, "sqrt")
-    if root is not None and not low.used(
-        y, *(n for n in {u.name for u in y.users} if n not in ("div", "broadcast_in_dim"))
-    ):
-        inverse = low.b.broadcast(numerics.rsqrt(low.b, low.value(root.inputs[0])), root.outputs[0].shape)
-        if root.outputs[0].shape == y.shape:
-            return product(low, x, inverse)
+    root, views = patterns.behind_views(y, "sqrt")
+    if root is not None and root.inputs[0].visibility == SECRET:
+        inverse = numerics.rsqrt(low.b, low.value(root.inputs[0]))
+        return low.b.broadcast(product(low, x, patterns.viewed(low, inverse, views)), e.outputs[0].shape)
     if low.scalar(x) is not None:
         return low.b.broadcast(product(low, x, numerics.reciprocal(low.b, low.value(y))), e.outputs[0].shape)
     return numerics.divide(low.b, low.value(x), low.value(y))

@@ -1,14 +1,19 @@
-"""Gather, scatter and dynamic slices at public indices: layout, since every position is known."""
+"""Gather, scatter and dynamic slices. At constant indices they are layout; at others, products with one-hot rows."""
 
+import jax
 import numpy as np
 
 from mpcrt.plan import Builder, Value
+from mpcrt.plan.types import SECRET
 from mpcrt.tracing import indexing
-from mpcrt.tracing.graph import Eqn, Var
+from mpcrt.tracing.graph import Eqn, Graph, Var
+from mpcrt.tracing.loops import reshape
 from mpcrt.tracing.lower import Lowering
+from mpcrt.tracing.patterns import width
 from mpcrt.tracing.registry import NeedsUnrolling, rule
 
-REMEDY = "index with constants; for a secret index multiply by a one-hot made in a party function (jax.nn.one_hot)"
+MOST_COMPARED = 4096  # entries that a secret index is compared with
+REMEDY = "index with constants, or along one axis; or multiply by a one-hot made in a party function (jax.nn.one_hot)"
 
 
 def positions(low: Lowering, e: Eqn, indices: tuple[Var, ...], compute) -> list[np.ndarray]:
@@ -32,10 +37,46 @@ def take(low: Lowering, x: Value, at: list[np.ndarray]) -> Value:
     return low.b.take(x, low.encoded(Var(rows.shape[1:], rows.dtype, known=rows, stacked=True), Builder.integer))
 
 
+def rows(low: Lowering, e: Eqn, x: Value, axis: int, index: Var) -> Value:
+    """x's entries along `axis` at an index that is not constant, [*index.shape, *the rest of x]: a product with its
+    one-hot rows, made by the index's owner, or by comparisons where the index is secret."""
+    n = x.shape[axis]
+    rest = [i for i in range(len(x.shape)) if i != axis]
+    if index.visibility == SECRET:
+        if n > MOST_COMPARED:
+            raise low.fail(e, f"with a secret index into {n} entries", REMEDY)
+        hot = compared(low, index, n)
+    else:
+        hot = low.value(low.inserted(lambda graph: [one_hot(graph, index, n, e.line)])[0])
+    b, count = low.b, index.size
+    table = b.reshape(b.transpose(x, (axis, *rest)), (1, n, x.type.size // n))
+    product = b.dot(b.reshape(hot, (1, count, n)), table)
+    return b.reshape(product, (*index.shape, *(x.shape[i] for i in rest)))
+
+
+def compared(low: Lowering, index: Var, n: int) -> Value:
+    at = low.b.broadcast(low.value(index), (*index.shape, n), range(len(index.shape)))
+    return low.b.to_ring(low.b.equal(at, low.b.integer(np.arange(n)), width(index) or 64))
+
+
+def one_hot(graph: Graph, index: Var, n: int, line: str) -> Var:
+    """In plaintext, by the owner of the index: integers, so that the product needs no truncation."""
+    avals = [((*index.shape, n), np.dtype(np.int32))]
+    return graph.apply("one_hot", [index], avals, {"n": n}, line, lambda i: [jax.nn.one_hot(i, n, dtype=np.int32)])[0]
+
+
 @rule("dynamic_slice")
 def dynamic_slice(low: Lowering, e: Eqn) -> Value:
     x, *starts = e.inputs
     sizes = e.params["slice_sizes"]
+    moving = [i for i, v in enumerate(starts) if v.known is None]
+    if len(moving) == 1 and sizes[moving[0]] == 1 and not any(v.stacked for v in starts):
+        (axis,) = moving
+        known = [np.int64(0) if i == axis else v.at(0) for i, v in enumerate(starts)]
+        wide = tuple(x.shape[i] if i == axis else n for i, n in enumerate(sizes))
+        begin = indexing.clamped(known, x.shape, wide)
+        table = low.b.slice(low.value(x), begin, [s + n for s, n in zip(begin, wide, strict=True)])
+        return low.b.reshape(rows(low, e, table, axis, starts[axis]), e.outputs[0].shape)
     value = low.value(x)
 
     def at(*numbers) -> np.ndarray:
@@ -73,11 +114,28 @@ def dynamic_update_slice(low: Lowering, e: Eqn) -> Value:
 @rule("gather")
 def gather(low: Lowering, e: Eqn) -> Value:
     x, indices = e.inputs
+    if indices.known is None:
+        return gather_rows(low, e, x, indices)
     at = positions(low, e, (indices,), lambda i: indexing.gather(x.shape, i, e.params))
     filled = e.params.get("fill_value")
     if any((a < 0).any() for a in at) and (filled not in (None, 0) or (filled is None and x.floating)):
         raise low.fail(e, "out of bounds (NaN in plain JAX)", 'keep indices in range, or use mode="clip"')
     return take(low, low.value(x), at)
+
+
+def gather_rows(low: Lowering, e: Eqn, x: Var, indices: Var) -> Value:
+    """x[..., indices, ...] along one axis; an index out of bounds gives zeros."""
+    d, sizes = e.params["dimension_numbers"], e.params["slice_sizes"]
+    whole = all(n == x.shape[i] for i, n in enumerate(sizes) if i not in d.start_index_map)
+    if len(d.start_index_map) != 1 or d.collapsed_slice_dims != d.start_index_map or not whole:
+        raise low.fail(e, "with indices that are not constants, along several axes", REMEDY)
+    if getattr(d, "operand_batching_dims", ()):
+        raise low.fail(e, "with indices that are not constants, in batches", REMEDY)
+    (axis,) = d.start_index_map
+    (flat,) = low.inserted(lambda graph: [reshape(graph, indices, indices.shape[:-1], e.line)])
+    result = rows(low, e, low.value(x), axis, flat)
+    batch = [i for i in range(len(result.shape)) if i not in d.offset_dims]
+    return low.b.transpose(result, np.argsort([*batch, *d.offset_dims]).tolist())
 
 
 @rule("scatter-add", "scatter_add")
