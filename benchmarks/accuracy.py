@@ -27,8 +27,9 @@ HEAD = """# Accuracy of the numeric functions
 
 Measured {date} by `benchmarks/accuracy.py` (seed {seed}): two parties and a dealer on in-memory links, {count}
 arguments a row over the documented range, its edges among them, at 18 fraction bits. "product" rows take an untruncated
-product (36 bits). Errors are against float64 on the same fixed-point argument; "over bound" is the largest error as a share of
-the documented bound. Rounds count from a wire (an input); bytes are per element, sent by one party and by the dealer.
+product (36 bits). Errors are against float64 on the same fixed-point argument; "over bound" is the largest error as a
+share of the documented bound. Rounds count from a wire (an input); bytes are per element, sent by one party and by the
+dealer.
 
 | function | range | argument | documented bound | max abs error | over bound | rounds | party B | dealer B |
 |---|---|---|---|---|---|---|---|---|
