@@ -18,6 +18,7 @@ from mpcrt.protocols.execute import Execution, Job
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Wire
+from mpcrt.ring import kernels
 from mpcrt.transport.link import Link
 
 
@@ -80,6 +81,7 @@ class Dealer:
     def __init__(self, link: Link, me: str, parties: Sequence[str], keys: Keys, debug: bool = False) -> None:
         self.link, self.me, self.parties, self.keys = link, me, tuple(parties), keys
         self.positions = Positions() if debug else None
+        kernels.keep_memory()
 
     def share(self, call: int, type: Type, owner: str) -> Wire:
         """The mask of an input, by its position; a provider's seeds are received here."""

@@ -179,6 +179,7 @@ class Online:
         self.link, self.me, self.parties, self.dealer, self.keys = link, me, tuple(parties), dealer, keys
         self.statistics = Progress()
         self.positions = Positions() if debug else None
+        kernels.keep_memory()
 
     def share(self, call: int, type: Type, owner: str, value: np.ndarray | None = None):
         """A wire of `value` (uint64 ring elements, or uint8 bits), given at its owner only: 1 message D to each party.

@@ -60,6 +60,13 @@ def active() -> str:
     return "reference" if _active is reference else "native"
 
 
+def keep_memory() -> None:
+    """Have the allocator keep freed memory: a page's first touch costs more than most kernels' work on it."""
+    keep = getattr(_active, "keep_memory", None)
+    if keep is not None:
+        keep()
+
+
 def Prg(key: bytes) -> Any:
     """The pseudo-random generator of a 16-byte key; see reference.Prg."""
     return _active.Prg(key)
@@ -134,14 +141,14 @@ def evaluate(
     return _active.evaluate(level, opened, masks, products, lt, eq, lead)
 
 
-def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """A party's share of a sampled function, from D uint64[n] and its samples' shares; see samples.evaluate."""
+def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray | reference.Drawing) -> np.ndarray:
+    """A party's share of a sampled function, from D uint64[n] and its samples' shares; see reference.evaluate_samples."""
     return _active.evaluate_samples(basis, d, shares)
 
 
-def deal_samples(basis: Basis, mask: np.ndarray) -> np.ndarray:
-    """The samples of masks, in the clear, uint64[words, *mask.shape]; the dealer's, in floating point; see samples."""
-    return _active.deal_samples(basis, mask)
+def deal_samples(basis: Basis, mask: np.ndarray, less: Sequence[reference.Drawing] = ()) -> np.ndarray:
+    """The samples of masks less the drawn words; the dealer's, in floating point; see reference.deal_samples."""
+    return _active.deal_samples(basis, mask, less)
 
 
 def cross(dx: np.ndarray, dy: np.ndarray, lx: np.ndarray | None, ly: np.ndarray | None, lead: bool) -> np.ndarray:
