@@ -39,7 +39,9 @@ def test_only_the_owner_needs_the_file(two_parties, tmp_path):
     for home in homes.values():
         home.mkdir()
     rng = np.random.default_rng(0)
-    shapes = dict(filters=(3, 3, 1, 16), filter_bias=(16,), hidden=(256, 64), hidden_bias=(64,), out=(64, 10), out_bias=(10,))
+    shapes = dict(
+        filters=(3, 3, 1, 16), filter_bias=(16,), hidden=(256, 64), hidden_bias=(64,), out=(64, 10), out_bias=(10,)
+    )
     np.savez(homes["alice"] / "model.npz", **{k: rng.normal(size=s).astype(np.float32) / 8 for k, s in shapes.items()})
     program = EXAMPLES / "digits" / "predict.py"
     options = ("--model", "model.npz", "--out", "found/predictions.npz")
@@ -58,7 +60,17 @@ def records(tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("records")
     cluster = cluster_file(folder, 2)
-    command = [sys.executable, "-m", "mpcrt", "run", str(cluster), str(PROGRAMS / "recorded.py"), "--", str(RUNS), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "mpcrt",
+        "run",
+        str(cluster),
+        str(PROGRAMS / "recorded.py"),
+        "--",
+        str(RUNS),
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr[-3000:]
     found = {}
@@ -105,7 +117,12 @@ def test_no_plaintext_leaf_occurs(records):
     forms = []
     for leaf in (x, w, np.maximum(x * w, 0)):
         encoded = np.round(leaf.astype(np.float64) * 2**18).astype(np.int64)
-        forms += [leaf.tobytes(), leaf.astype(np.float64).tobytes(), encoded.tobytes(), encoded.astype(np.int32).tobytes()]
+        forms += [
+            leaf.tobytes(),
+            leaf.astype(np.float64).tobytes(),
+            encoded.tobytes(),
+            encoded.astype(np.int32).tobytes(),
+        ]
     # Eight neighbouring elements of any form would give a leaf away.
     needles = [form[i * len(form) // 96 : (i + 8) * len(form) // 96] for form in forms for i in (0, 40, 88)]
     looked = 0

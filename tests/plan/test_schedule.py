@@ -70,7 +70,11 @@ def test_a_value_is_exposed_once_and_a_bit_opened_once():
 
     lowered = schedule(plan_of(function, real(9), real(9)), 2)
     rules = [s.rule for s in lowered.steps]
-    assert rules.count("expose") + rules.count("expose_product") == 2 and rules.count("lift") == 1 and rules.count("msb") <= 2
+    assert (
+        rules.count("expose") + rules.count("expose_product") == 2
+        and rules.count("lift") == 1
+        and rules.count("msb") <= 2
+    )
 
 
 def test_a_product_of_masked_wires_needs_no_correction():
