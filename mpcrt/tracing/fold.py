@@ -60,7 +60,7 @@ for _name, _function in {
     "eq": np.equal, "ne": np.not_equal, "lt": np.less, "le": np.less_equal, "gt": np.greater, "ge": np.greater_equal,
     "and": np.bitwise_and, "or": np.bitwise_or, "xor": np.bitwise_xor, "not": np.invert,
     "floor": np.floor, "ceil": np.ceil, "is_finite": np.isfinite,
-    "copy": np.array, "copy_p": np.array, "stop_gradient": np.array, "real": np.real,
+    "copy": np.array, "stop_gradient": np.array, "real": np.real,
 }.items():  # fmt: skip
     exactly(_name)(_function)
 
@@ -132,11 +132,6 @@ def _(p, x):
 @folds("squeeze")
 def _(p, x):
     return np.squeeze(x, tuple(p["dimensions"]))
-
-
-@folds("expand_dims")
-def _(p, x):
-    return np.expand_dims(x, tuple(p["dimensions"]))
 
 
 @folds("transpose")

@@ -14,7 +14,7 @@ from mpcrt.tracing.types import is_public
 
 CLOSURE_BYTES = 64 * 1024
 IDENTITIES = {
-    "copy", "copy_p", "stop_gradient", "name", "optimization_barrier", "sharding_constraint", "device_put",
+    "copy", "stop_gradient", "name", "optimization_barrier", "sharding_constraint", "device_put",
     "reduce_precision", "pvary", "pcast", "mesh_cast", "reshard", "real", "conj",
 }  # fmt: skip
 

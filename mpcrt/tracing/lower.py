@@ -17,7 +17,7 @@ from mpcrt.tracing.graph import Eqn, Graph, Var, is_float
 from mpcrt.tracing.registry import RULES, NeedsUnrolling, unsupported
 
 Encode = Callable[[Builder, np.ndarray], Value]
-SAME_SIZE = {"reshape", "transpose", "squeeze", "expand_dims", "rev", "copy", "copy_p"}
+SAME_SIZE = {"reshape", "transpose", "squeeze", "rev", "copy"}
 ENLARGING = {"broadcast_in_dim", "pad", "concatenate", "stack", "tile"}
 
 

@@ -10,13 +10,13 @@ from mpcrt.plan import Value
 from mpcrt.tracing.graph import Eqn, Var
 from mpcrt.tracing.lower import Lowering
 
-VIEWS = ("reshape", "broadcast_in_dim", "squeeze", "expand_dims", "transpose", "slice", "copy", "copy_p", "rev")
+VIEWS = ("reshape", "broadcast_in_dim", "squeeze", "transpose", "slice", "copy", "rev")
 DEPTH = 12
 SCALAR: dict[str, Callable] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y, "neg": lambda x: -x,
     "div": lambda x, y: x / y, "square": lambda x: x * x, "tanh": math.tanh, "erf": math.erf, "erfc": math.erfc,
     "logistic": lambda x: 1 / (1 + math.exp(-x)), "exp": math.exp, "log1p": math.log1p, "log": math.log, "abs": abs,
-    "max": max, "copy": lambda x: x, "copy_p": lambda x: x,
+    "max": max, "copy": lambda x: x,
 }  # fmt: skip
 ACTIVATIONS: dict[str, Callable] = {
     "gelu_tanh": lambda x: 0.5 * x * (1 + math.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3))),
@@ -59,7 +59,7 @@ def rounds(low: Lowering, x: Value) -> int:
 def behind_views(var: Var, name: str) -> tuple[Eqn | None, list[Eqn]]:
     """The equation `name` that var is a broadcast or reshape of, and those views, outermost first."""
     views = []
-    while (made := made_by(var, "broadcast_in_dim", "reshape", "squeeze", "expand_dims")) and var.known is None:
+    while (made := made_by(var, "broadcast_in_dim", "reshape", "squeeze")) and var.known is None:
         views.append(made)
         var = made.inputs[0]
     return made_by(var, name), views
@@ -147,7 +147,7 @@ def bounds(top: Var, var: Var) -> bool:
     """Whether `top` is var's maximum, over some axes and broadcast back."""
     made = top.made
     while made is not None:
-        if made.name in ("reshape", "broadcast_in_dim", "expand_dims", "squeeze", "copy", "copy_p"):
+        if made.name in ("reshape", "broadcast_in_dim", "squeeze", "copy"):
             made = made.inputs[0].made
         elif made.name == "reduce_max":
             return made.inputs[0] is var

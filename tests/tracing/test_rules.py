@@ -148,6 +148,7 @@ INDEXING = {
     "dynamic_update_slice": (lambda x, y: lax.dynamic_update_slice(x, y[:2, :2], (2, 1)), (X, Y), 1),
     "set": (lambda x, y: (x.at[1].set(y[0]), x.at[:, 2].set(0.5), x.at[np.array([0, 2]), 1].set(y[0, :2])), (X, Y), 1),
     "add": (lambda x, y: (x.at[np.array([0, 0, 2])].add(y), x.at[1, 2].add(1.0), x.at[5].add(1.0)), (X, Y), 4),
+    "subtract": (lambda x, y: (x.at[1].subtract(y[0]), x.at[np.array([1, 1])].subtract(y[:2])), (X, Y), 4),
     "embedding gradient": (
         jax.grad(lambda w: jnp.sum(w[np.array([0, 2, 2, 2, 1])] ** 2)), (X,), 12,
     ),
@@ -171,6 +172,8 @@ SMOOTH = {
     "log1p, expm1": (lambda x: (jnp.log1p(x), jnp.expm1(-x)), (P,), 60),
     "logistic": (lambda x: (jax.nn.sigmoid(x), jax.nn.silu(x)), (X,), 80),
     "tanh": (lambda x: jnp.tanh(x), (X,), 26),
+    "tanh gradient": (jax.grad(lambda x: jnp.tanh(x).sum()), (X,), 80),
+    "hyperbolic": (lambda x: (jnp.sinh(x), jnp.cosh(x), jnp.log2(jnp.abs(x) + 0.5)), (X,), 300),
     "erf": (lambda x: (lax.erf(x), lax.erfc(x)), (X,), 26),
     "gelu": (lambda x: (jax.nn.gelu(x), jax.nn.gelu(x, approximate=False)), (X,), 80),
     "softplus, elu": (lambda x: (jax.nn.softplus(x), jnp.log1p(jnp.exp(x)), jax.nn.elu(x)), (X,), 20),

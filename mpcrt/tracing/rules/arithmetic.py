@@ -100,6 +100,13 @@ def square(low: Lowering, e: Eqn) -> Value:
     return low.b.mul(x, x)
 
 
+@rule("one_minus_square")
+def one_minus_square(low: Lowering, e: Eqn) -> Value:
+    """1 - x^2, which tanh's derivative is."""
+    square = low.b.mul(x := low.value(e.inputs[0]), x)
+    return low.b.sub(low.b.ring_constant(np.ones((), np.uint64)), square)
+
+
 @rule("integer_pow")
 def integer_pow(low: Lowering, e: Eqn) -> Value:
     exponent = e.params["y"]

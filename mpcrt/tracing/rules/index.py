@@ -138,7 +138,7 @@ def gather_rows(low: Lowering, e: Eqn, x: Var, indices: Var) -> Value:
     return low.b.transpose(result, np.argsort([*batch, *d.offset_dims]).tolist())
 
 
-@rule("scatter-add", "scatter_add")
+@rule("scatter-add", "scatter-sub")
 def scatter_add(low: Lowering, e: Eqn) -> Value:
     """Updates to one element are gathered side by side, and summed."""
     x, indices, updates = e.inputs
@@ -146,6 +146,7 @@ def scatter_add(low: Lowering, e: Eqn) -> Value:
         raise NeedsUnrolling
     (at,) = positions(low, e, (indices,), lambda i: indexing.scatter(x.shape, i, updates.shape, e.params))
     b, base, update = low.b, low.value(x), low.value(updates)
+    update = b.neg(update) if e.name == "scatter-sub" else update
     sources, most = indexing.grouped(at, x.size)
     if most == 0:
         return base

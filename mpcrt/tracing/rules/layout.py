@@ -8,7 +8,7 @@ from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import rule
 
 
-@rule("reshape", "squeeze", "expand_dims")
+@rule("reshape", "squeeze")
 def reshape(low: Lowering, e: Eqn) -> Value:
     x, order = low.value(e.inputs[0]), e.params.get("dimensions")
     if e.name == "reshape" and order is not None:
@@ -16,7 +16,7 @@ def reshape(low: Lowering, e: Eqn) -> Value:
     return low.b.reshape(x, e.outputs[0].shape)
 
 
-@rule("copy", "copy_p")
+@rule("copy")
 def copy(low: Lowering, e: Eqn) -> Value:
     return low.value(e.inputs[0])
 

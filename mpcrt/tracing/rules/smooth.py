@@ -30,6 +30,19 @@ def log(low: Lowering, e: Eqn) -> Value:
     return softplus if softplus is not None else named(low, e)
 
 
+@rule("log2")
+def log2(low: Lowering, e: Eqn) -> Value:
+    return scaled(low, numerics.log(low.b, low.value(e.inputs[0])), 1 / math.log(2))
+
+
+@rule("sinh", "cosh")
+def sinh(low: Lowering, e: Eqn) -> Value:
+    """(e^x -+ e^-x) / 2."""
+    x = low.value(e.inputs[0])
+    up, down = numerics.exp(low.b, x), numerics.exp(low.b, low.b.neg(x))
+    return scaled(low, low.b.sub(up, down) if e.name == "sinh" else low.b.add(up, down), 0.5)
+
+
 @rule("expm1", "tanh", "erf", "erfc", "sqrt", "rsqrt")
 def named(low: Lowering, e: Eqn) -> Value:
     return getattr(numerics, e.name)(low.b, low.value(e.inputs[0]))
