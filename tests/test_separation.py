@@ -1,4 +1,4 @@
-"""Separation, shown: who needs which file, what a process sends and receives, and what happens when constants differ."""
+"""Separation, shown: who needs which file, what a process sends and receives, what differing constants do."""
 
 import pathlib
 import subprocess

@@ -12,7 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import mpcrt
 from mpcrt.cluster import exit_codes
 from mpcrt.cluster.config import ClusterConfig
 from mpcrt.cluster.options import RunOptions
@@ -130,7 +129,7 @@ class LocalRun:
 def child_environment() -> dict[str, str]:
     """This process's environment, with unbuffered output and this very mpcrt importable."""
     environment = dict(os.environ) | {"PYTHONUNBUFFERED": "1"}
-    root = Path(mpcrt.__path__[0]).absolute().parent
+    root = Path(__file__).absolute().parents[2]
     if root.name not in ("site-packages", "dist-packages"):
         inherited = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = str(root) + (os.pathsep + inherited if inherited else "")

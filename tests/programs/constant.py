@@ -1,4 +1,4 @@
-"""Multiplies by a constant that each party gives for itself; arguments: the constant, a file to touch when data is loaded."""
+"""Multiplies by a constant that each party gives for itself, as the argument."""
 
 import sys
 
