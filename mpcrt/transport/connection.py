@@ -66,7 +66,7 @@ class Connection:
         """Send one message."""
         try:
             return self._put(self.channel.wrap(encoded))
-        except Cut:
+        except (Cut, Refused):
             return False
 
     def receive(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:

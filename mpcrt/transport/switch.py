@@ -11,6 +11,7 @@ import errno
 import math
 import os
 import socket
+from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -65,6 +66,7 @@ class Switch:
         self._monitor = router.get_monitor_socket(_EVENTS)
         self._copy_first = copy_first
         self._dials = 0
+        self._ahead: deque[tuple[bytes, list[Frame]]] = deque()
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._waker, False)
@@ -91,7 +93,13 @@ class Switch:
         return identity
 
     def hang_up(self, endpoint: str) -> None:
-        """End the connection dialed to `endpoint`, with everything still queued on it."""
+        """End the connection dialed to `endpoint`, with everything still queued on it.
+
+        ZeroMQ aborts the process when a connection goes while its message is half read, and waiting reads the first
+        frame ahead. So everything is read first, to be received later.
+        """
+        while (message := self._receive()) is not None:
+            self._ahead.append(message)
         with contextlib.suppress(zmq.ZMQError):  # it may be gone already
             self._router.disconnect(endpoint)
 
@@ -112,6 +120,9 @@ class Switch:
 
     def receive(self) -> tuple[bytes, list[Frame]] | None:
         """The next message, or None when there is none now. Large frames are not copied."""
+        return self._ahead.popleft() if self._ahead else self._receive()
+
+    def _receive(self) -> tuple[bytes, list[Frame]] | None:
         router = self._router
         try:
             identity = router.recv(_NOW)
@@ -138,6 +149,8 @@ class Switch:
 
     def wait(self, seconds: float) -> None:
         """Sleep until something arrives, `wake` is called, or the time is over."""
+        if self._ahead:
+            return
         for source, _ in self._poller.poll(math.ceil(seconds * 1000)):
             if source == self._woken:
                 with contextlib.suppress(BlockingIOError):

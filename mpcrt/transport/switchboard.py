@@ -62,6 +62,8 @@ class Switchboard:
         self._instance = uuid.uuid4().bytes  # a name, not a secret
         self._connections: dict[bytes, Connection] = {}
         self._strangers: deque[Connection] = deque()
+        self._gone: deque[bytes] = deque(maxlen=STRANGERS)
+        """Connections given up, of which something may still arrive."""
         self.refusals: deque[str] = deque(maxlen=8)
         """Connections turned away, in words, newest last."""
         dialed = places.dialed_by(name, addresses)
@@ -88,7 +90,10 @@ class Switchboard:
             return False
         identity, frames = received
         connection = self._connections.get(identity)
-        self._arrived(self._stranger(identity) if connection is None else connection, frames)
+        if connection is not None:
+            self._arrived(connection, frames)
+        elif identity not in self._gone:
+            self._arrived(self._stranger(identity), frames)
         return True
 
     def pump_all(self, most: int = 256) -> None:
@@ -205,13 +210,14 @@ class Switchboard:
                 self._handle(connection, message, frame)
             if not connection.greeted:
                 self._introduce(connection)
-        except Cut as cut:
+        except (Cut, Refused) as error:
             if connection.ready:
-                self._damaged(connection, str(cut))
+                self._damaged(connection, str(error))
+            elif connection.dialed and isinstance(error, Cut):
+                self.lines[connection.peer].refusal = str(error)
+                self._lost(connection, str(error))
             else:
-                self._refused(connection, str(cut))
-        except Refused as refusal:
-            self._refused(connection, str(refusal))
+                self._refused(connection, str(error))
         except ProtocolError as error:
             if connection.ready:
                 raise ProtocolError(f"{connection.peer} broke the protocol: {error}") from error
@@ -344,7 +350,8 @@ class Switchboard:
                 log.info("%s: connection to %s lost: %s", self.name, line.peer, reason)
 
     def _drop(self, connection: Connection) -> None:
-        self._connections.pop(connection.identity, None)
+        if self._connections.pop(connection.identity, None) is not None:
+            self._gone.append(connection.identity)
         if connection in self._strangers:
             self._strangers.remove(connection)
         if connection.dialed:

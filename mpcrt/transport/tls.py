@@ -44,6 +44,16 @@ _REASONS = {
 }
 
 
+_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "PROTOCOL", "VERSION", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+
+
+def failure(error: ssl.SSLError) -> Cut | Refused:
+    """Refused where a certificate or version is at fault, Cut where it can only be damage on the way."""
+    code = error.reason or ""
+    refused = isinstance(error, ssl.SSLCertVerificationError) or any(part in code for part in _REFUSALS)
+    return Refused(reason(error)) if refused else Cut(reason(error))
+
+
 class TlsContext:
     """This party's certificate and key and the CA of all parties, read once."""
 
@@ -125,7 +135,7 @@ class TlsChannel(Channel):
         except ssl.SSLWantReadError:
             return
         except ssl.SSLError as error:
-            raise Refused(reason(error)) from None
+            raise failure(error) from None
         certificate = self._tls.getpeercert() or {}
         entries = certificate.get("subjectAltName", ())
         self.names = frozenset(value for kind, value in entries if kind == "DNS")  # type: ignore[misc]
@@ -138,7 +148,7 @@ class TlsChannel(Channel):
                 try:
                     self._tls.write(view[start : start + PIECE])
                 except ssl.SSLError as error:
-                    raise Cut(reason(error)) from None
+                    raise failure(error) from None
                 self._bytes_out += self._out.pending
                 # the header of a large message leaves with its first piece
                 if frame is not encoded.frames[0] or len(encoded.frames) == 1:
@@ -176,7 +186,7 @@ class TlsChannel(Channel):
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLError as error:
-            raise Cut(reason(error)) from None
+            raise failure(error) from None
         if not data:
             raise Cut("it ended the TLS session")
         return data
@@ -216,7 +226,7 @@ class TlsChannel(Channel):
                 except ssl.SSLWantReadError:
                     return False
                 except ssl.SSLError as error:
-                    raise Cut(reason(error)) from None
+                    raise failure(error) from None
                 if not count:
                     raise Cut("it ended the TLS session")
             self._filled += count

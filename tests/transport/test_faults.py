@@ -19,7 +19,7 @@ from link_worlds import Authority, listening, place, succeed, together, zmq_link
 from tcp_proxy import Proxy
 
 from mpcrt.errors import MpcrtError, PeerLost, ProtocolError, UsageError
-from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.link import Address, Failure, Kind
 from mpcrt.transport.zeromq import ZmqLink
 
 LIMIT = 1 << 24
@@ -84,6 +84,24 @@ def test_cut_connections_return(through_proxy: Pair):
     assert alice.statistics.total("sent").payload == bob.statistics.total("received").payload
 
 
+def test_random_faults(through_proxy: Pair):
+    """Cuts, resets and stalls, and with TLS flipped bits, at random moments: the result is the same."""
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    alice, bob, proxy = through_proxy()
+    faults = [lambda: proxy.cut_after(rng.randrange(1, 500_000)), proxy.cut, lambda: proxy.stall(rng.random())]
+    if alice._tls is not None:
+        faults.append(proxy.damage)
+
+    def chaos() -> None:
+        for _ in range(10):
+            time.sleep(rng.random() / 4)
+            rng.choice(faults)()
+
+    succeed(together(lambda: exchange(alice, 100, seed), lambda: exchange(bob, 100, seed), chaos))
+
+
 def test_a_cut_while_nobody_looks(through_proxy: Pair):
     """The watchers restore the connection while both engines are busy elsewhere."""
     alice, bob, proxy = through_proxy()
@@ -130,7 +148,14 @@ def test_damaged_bytes(through_proxy: Pair):
         if step in (4, 11):
             proxy.damage()
 
-    results = together(lambda: exchange(alice, 16, 3, damage), lambda: exchange(bob, 16, 3))
+    def play(link: ZmqLink, fault: Callable[[int], None] = lambda step: None) -> None:
+        try:
+            exchange(link, 16, 3, fault)
+        except AssertionError:
+            link.abort(Failure(link.name, "exchange", 1))
+            raise
+
+    results = together(lambda: play(alice, damage), lambda: play(bob))
     if alice._tls is not None:
         succeed(results)
         assert alice.statistics.reconnects >= 1
