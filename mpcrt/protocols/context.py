@@ -6,6 +6,7 @@ each).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -143,20 +144,28 @@ class DealerContext(Context):
             narrow[: values.size] = values  # modulo 2^32
             values = narrow.view(np.uint64)
         words = np.ascontiguousarray(values.reshape(-1))
-        stream, offset = self._place(role, per)
-        receiver = self.run.receiver(self.index)
-        for party, generator in zip(self.run.parties, self.run.prgs, strict=True):
-            if party == receiver:
-                continue
-            if self.run.positions is not None:
-                self.run.positions.claim(generator, stream, offset, offset + words.size)
+        for generator, stream, offset in self.drawing(role, words.size, per):
             if xor:
                 generator.xor(stream, words, offset)
             elif width == 4:
-                words.view(np.uint32)[:] -= generator.words(stream, words.size, offset).view(np.uint32)
+                generator.subtract_halves(stream, words, offset)
             else:
                 generator.subtract(stream, words, offset)
-        self.run.corrections.add(receiver, words)
+        self.correct(words)
+
+    def drawing(self, role: int, count: int, per: int) -> list[tuple[Any, int, int]]:
+        """(generator, stream, offset) of the parties that draw their share of a dealt vector: all but the receiver."""
+        stream, offset = self._place(role, per)
+        receiver = self.run.receiver(self.index)
+        drawing = [g for party, g in zip(self.run.parties, self.run.prgs, strict=True) if party != receiver]
+        if self.run.positions is not None:
+            for generator in drawing:
+                self.run.positions.claim(generator, stream, offset, offset + count)
+        return [(generator, stream, offset) for generator in drawing]
+
+    def correct(self, words: np.ndarray) -> None:
+        """Sends the rest of a dealt vector, less all that others draw, to the party whose turn it is."""
+        self.run.corrections.add(self.run.receiver(self.index), words)
 
 
 def stream_of(call: int, path: int, step: int) -> int:

@@ -58,17 +58,17 @@ TEMPORARIES: int = 7
 MOST_TEMPORARIES: int = 1024
 
 def series_sum(
-    arg0: NDArray[numpy.uint64],
-    arg1: NDArray[numpy.uint64],
-    arg2: int,
-    arg3: int,
-    arg4: int,
-    arg5: int,
-    arg6: int,
-    arg7: NDArray[numpy.int64],
-    arg8: NDArray[numpy.int64],
-    arg9: NDArray[numpy.uint64],
-    /,
+    d: NDArray[numpy.uint64],
+    samples: NDArray[numpy.uint64] | None,
+    place: tuple[Key, int, int, int] | None,
+    multiplier: int,
+    first: int,
+    step: int,
+    harmonics: int,
+    public_bits: int,
+    cosines: NDArray[numpy.int64],
+    sines: NDArray[numpy.int64],
+    out: NDArray[numpy.uint64],
 ) -> None: ...
 def series_deal(
     arg0: NDArray[numpy.uint64],
@@ -79,19 +79,20 @@ def series_deal(
     arg5: NDArray[numpy.float64],
     arg6: NDArray[numpy.float64],
     arg7: NDArray[numpy.float64],
-    arg8: NDArray[numpy.uint64],
+    arg8: Sequence[tuple[Key, int, int, int]],
+    arg9: NDArray[numpy.uint64],
     /,
 ) -> None: ...
 def exp_sum(
-    arg0: NDArray[numpy.uint64],
-    arg1: NDArray[numpy.uint64],
-    arg2: int,
-    arg3: int,
-    arg4: int,
-    arg5: NDArray[numpy.int64],
-    arg6: int,
-    arg7: NDArray[numpy.uint64],
-    /,
+    d: NDArray[numpy.uint64],
+    samples: NDArray[numpy.uint64] | None,
+    place: tuple[Key, int, int, int] | None,
+    origin: int,
+    bits: int,
+    public_bits: int,
+    table: NDArray[numpy.int64],
+    table_bits: int,
+    out: NDArray[numpy.uint64],
 ) -> None: ...
 def exp_deal(
     arg0: NDArray[numpy.uint64],
@@ -99,7 +100,8 @@ def exp_deal(
     arg2: float,
     arg3: NDArray[numpy.float64],
     arg4: NDArray[numpy.float64],
-    arg5: NDArray[numpy.uint64],
+    arg5: Sequence[tuple[Key, int, int, int]],
+    arg6: NDArray[numpy.uint64],
     /,
 ) -> None: ...
 def chebyshev_sum(

@@ -7,12 +7,13 @@ import numpy as np
 
 from mpcrt.ring import _native, reference
 from mpcrt.ring.compiled_blocks import bit_plane, deal_products, deal_tables, evaluate, gather, look_up
+from mpcrt.ring.compiled_prg import NativePrg
 from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
 from mpcrt.ring.compiled_steps import cross, select, settle
-from mpcrt.ring.prg import KEY_BYTES
-from mpcrt.ring.reference import check_words, conv_shape, flat, matmul_shape
+from mpcrt.ring.reference import conv_shape, matmul_shape
 
 __all__ = [
+    "NativePrg",
     "Prg",
     "bit_plane",
     "conv",
@@ -36,8 +37,6 @@ __all__ = [
     "unpack",
 ]
 
-_SET, _ADD, _SUBTRACT, _XOR = range(4)
-
 threads: int = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 """Threads a large product or convolution may use; no result depends on it."""
 
@@ -50,42 +49,6 @@ keep_memory = _native.keep_memory
 def Prg(key: bytes) -> "reference.Prg | NativePrg":
     """The generator of a 16-byte key: native where the level in use has AES instructions; see reference.Prg."""
     return reference.Prg(key) if level() == "portable" else NativePrg(key)
-
-
-class NativePrg:
-    """AES-128 in counter mode, addressed by (stream, word); see reference.Prg."""
-
-    def __init__(self, key: bytes) -> None:
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"a stream key has {KEY_BYTES} bytes, not {len(key)}")
-        self._key = _native.Key(bytes(key))
-
-    def words(self, stream: int, count: int, offset: int = 0) -> np.ndarray:
-        """Words offset .. offset + count - 1 of a stream, uint64[count]."""
-        check_words(stream, count, offset)
-        out = np.empty(count, np.uint64)
-        _native.stream_op(self._key, stream >> 24, stream & 0xFFFFFF, offset, out, _SET)
-        return out
-
-    def fill(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
-        """Write words offset .. offset + out.size - 1 into a C-contiguous array."""
-        self._combine(stream, out, offset, _SET)
-
-    def add(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
-        """Add words offset .. offset + out.size - 1 to a C-contiguous array."""
-        self._combine(stream, out, offset, _ADD)
-
-    def subtract(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
-        """Subtract words offset .. offset + out.size - 1 from a C-contiguous array."""
-        self._combine(stream, out, offset, _SUBTRACT)
-
-    def xor(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
-        """Exclusive-or words offset .. offset + out.size - 1 onto a C-contiguous array."""
-        self._combine(stream, out, offset, _XOR)
-
-    def _combine(self, stream: int, out: np.ndarray, offset: int, op: int) -> None:
-        check_words(stream, out.size, offset)
-        _native.stream_op(self._key, stream >> 24, stream & 0xFFFFFF, offset, flat(out), op)
 
 
 def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:

@@ -142,7 +142,7 @@ def evaluate(
 
 
 def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray | reference.Drawing) -> np.ndarray:
-    """A party's share of a sampled function, from D uint64[n] and its samples' shares; see reference.evaluate_samples."""
+    """A party's share of a sampled function, from D and its samples' shares; see reference.evaluate_samples."""
     return _active.evaluate_samples(basis, d, shares)
 
 

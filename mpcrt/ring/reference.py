@@ -7,17 +7,18 @@ counterpart, for any strides, shapes and thread counts.
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
+from mpcrt.ring import samples
 from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
 from mpcrt.ring.reference_steps import cross, select, settle
 from mpcrt.ring.samples import Basis
-from mpcrt.ring.samples import evaluate as evaluate_samples
 
 __all__ = [
     "Prg",
@@ -39,6 +40,8 @@ __all__ = [
 ]
 
 Pair = tuple[int, int]
+Drawing = tuple[Any, int, int]
+"""A generator, a stream and a word offset: where samples are drawn from."""
 _ZEROS = memoryview(bytes(1 << 16))
 
 
@@ -77,6 +80,10 @@ class Prg:
     def subtract(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
         """Subtract words offset .. offset + out.size - 1 from a C-contiguous array."""
         flat(out)[:] -= self.words(stream, out.size, offset)
+
+    def subtract_halves(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
+        """The same, word by word as two numbers modulo 2^32."""
+        flat(out).view("<u4")[:] -= self.words(stream, out.size, offset).view("<u4")
 
     def xor(self, stream: int, out: np.ndarray, offset: int = 0) -> None:
         """Exclusive-or words offset .. offset + out.size - 1 onto a C-contiguous array."""
@@ -225,6 +232,23 @@ def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
     return pack(((values.reshape(-1) >> np.uint64(position)) & np.uint64(1)).astype(np.uint8))
 
 
-def deal_samples(basis: Basis, mask: np.ndarray) -> np.ndarray:
-    """The samples of masks, in the clear, uint64[words, *mask.shape]; see samples."""
-    return basis.deal(mask)
+def deal_samples(basis: Basis, mask: np.ndarray, less: Sequence[Drawing] = ()) -> np.ndarray:
+    """The samples of masks, uint64[words, *mask.shape], in the clear, or less drawn words: a correction of shares."""
+    out = basis.deal(mask)
+    for prg, stream, offset in less:
+        prg.subtract(stream, out, offset)
+    return out
+
+
+def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray | Drawing) -> np.ndarray:
+    """A party's share of a sampled function, from D and its samples' shares: an array, or where to draw them."""
+    return samples.evaluate(basis, d, drawn(basis, d, shares))
+
+
+def drawn(basis: Basis, d: np.ndarray, shares: np.ndarray | Drawing) -> np.ndarray:
+    """The samples' shares as an array [words, *d.shape]."""
+    if isinstance(shares, np.ndarray):
+        return shares
+    prg, stream, offset = shares
+    words = samples.words(basis)
+    return prg.words(stream, words * d.size, offset).reshape(words, *d.shape)

@@ -44,6 +44,7 @@ def test_words(stream, offset, count, key):
         ("add", start + expected),
         ("subtract", start - expected),
         ("xor", start ^ expected),
+        ("subtract_halves", (start.view(np.uint32) - np.ascontiguousarray(expected).view(np.uint32)).view(np.uint64)),
     ):
         out = start.copy()
         getattr(prg, method)(stream, out, offset)

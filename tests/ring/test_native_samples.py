@@ -64,6 +64,23 @@ def test_samples(basis, n, seed):
     assert np.all(error <= 1 + 2.0**-48 * scale)
 
 
+@few
+@given(bases(), st.sampled_from([2, 8, 64, 130, 131]), st.integers(0, 100), st.integers(0, 2**32))
+def test_drawn_samples(basis, n, offset, seed):
+    """Drawing as the kernel goes gives what drawing first gives."""
+    assume(not isinstance(basis, samples.Exp) or basis.fraction - basis.public_bits + 1.45 * basis.offset < 60)
+    rng = np.random.default_rng(seed)
+    values, prgs = rng.integers(0, 2**64, n, dtype=np.uint64), [compiled.Prg(bytes([i]) * 16) for i in range(2)]
+    words = samples.words(basis)
+    first = prgs[0].words(77, words * n, offset).reshape(words, n)
+    expected = compiled.evaluate_samples(basis, values, first)
+    assert np.array_equal(compiled.evaluate_samples(basis, values, (prgs[0], 77, offset)), expected)
+    if not isinstance(basis, samples.Chebyshev):
+        less = first + prgs[1].words(78, words * n, 4).reshape(words, n)
+        dealt = compiled.deal_samples(basis, values, [(prgs[0], 77, offset), (prgs[1], 78, 4)])
+        assert np.array_equal(dealt, compiled.deal_samples(basis, values) - less)
+
+
 def test_samples_do_not_depend_on_the_level():
     mask = np.random.default_rng(1).integers(0, 2**64, 200, dtype=np.uint64)
     for basis in (

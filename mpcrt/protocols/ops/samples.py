@@ -7,13 +7,14 @@ The plaintext reader takes the mask 0, so its last bits differ from a run's by t
 """
 
 from functools import cache
+from typing import Any
 
 import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Wire
+from mpcrt.protocols.shares import Drawn, Wire
 from mpcrt.ring import kernels, samples
 
 SAMPLES = 0
@@ -44,8 +45,12 @@ def plain(node: Node, x: np.ndarray) -> np.ndarray:
 def samples_online(ctx, wire: Wire) -> np.ndarray:
     b = basis(ctx.attrs)
     words = samples.words(b)
-    shares = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words).words()
-    out = kernels.evaluate_samples(b, wire.opened.reshape(-1), shares.reshape(words, ctx.n))  # type: ignore[union-attr]
+    share = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words)
+    if isinstance(share, Drawn):  # the kernel draws as it goes: the samples are many times D's size
+        source: Any = (share.prgs[0], share.stream, share.offset)
+    else:
+        source = share.words().reshape(words, ctx.n)
+    out = kernels.evaluate_samples(b, np.reshape(wire.opened, -1), source)
     if ctx.lead and b.constant:
         out += np.uint64(b.constant % 2**64)
     return out
@@ -54,7 +59,9 @@ def samples_online(ctx, wire: Wire) -> np.ndarray:
 @dealer("samples")
 def samples_dealer(ctx, wire: Wire) -> None:
     b = basis(ctx.attrs)
-    ctx.deal(SAMPLES, kernels.deal_samples(b, wire.mask.words()), per=64 * samples.words(b))  # type: ignore[union-attr]
+    words = samples.words(b)
+    less = ctx.drawing(SAMPLES, words * ctx.n, 64 * words)
+    ctx.correct(kernels.deal_samples(b, wire.mask.words(), less).reshape(-1))
 
 
 @cost("samples")

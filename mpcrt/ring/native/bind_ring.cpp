@@ -12,7 +12,7 @@ namespace mpcrt {
 namespace {
 
 void stream_op(const Key& key, uint64_t high, uint64_t low, uint64_t offset, FlatOut out, int op) {
-    require(op >= 0 && op <= 3, "unknown combination");
+    require(op >= 0 && op <= 4, "unknown combination");
     require(kernels().prg, "the portable level has no AES");
     uint64_t* const data = out.data();
     const size_t count = out.size();

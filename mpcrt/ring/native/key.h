@@ -17,6 +17,7 @@ struct Stream {
     uint64_t high, low;
 };
 
-enum class Combine : int { set, add, subtract, exclusive_or };
+// subtract_halves takes a word as two numbers modulo 2^32.
+enum class Combine : int { set, add, subtract, exclusive_or, subtract_halves };
 
 }  // namespace mpcrt

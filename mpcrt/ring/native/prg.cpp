@@ -4,10 +4,13 @@
 
 namespace mpcrt::MPCRT_LEVEL {
 
+typedef uint32_t Halves __attribute__((vector_size(64)));
+
 template <Combine op> MPCRT_INLINE Words combined(Words old, Words fresh) {
     if (op == Combine::add) return old + fresh;
     if (op == Combine::subtract) return old - fresh;
     if (op == Combine::exclusive_or) return old ^ fresh;
+    if (op == Combine::subtract_halves) return (Words)((Halves)old - (Halves)fresh);
     return fresh;
 }
 
@@ -16,13 +19,12 @@ template <Combine op>
 static void part(const Key& key, Stream stream, uint64_t base, int first, int last, uint64_t* out) {
     Words generated[8];
     vectors(key, stream, base / 2, (last + 7) / 8, generated);
-    uint64_t fresh[64];
+    uint64_t fresh[64], old[64];
     std::memcpy(fresh, generated, sizeof fresh);
-    for (int i = first; i < last; ++i, ++out) {
-        if (op == Combine::set) *out = fresh[i];
-        if (op == Combine::add) *out += fresh[i];
-        if (op == Combine::subtract) *out -= fresh[i];
-        if (op == Combine::exclusive_or) *out ^= fresh[i];
+    std::memcpy(old + first, out, sizeof(uint64_t) * (last - first));
+    for (int i = first; i < last; ++i) {
+        const Words word = combined<op>(all(op == Combine::set ? 0 : old[i]), all(fresh[i]));
+        out[i - first] = word[0];
     }
 }
 
@@ -48,6 +50,7 @@ static void prg(const Key& key, Stream stream, uint64_t offset, size_t count, ui
         case Combine::add: return run<Combine::add>(key, stream, offset, count, out);
         case Combine::subtract: return run<Combine::subtract>(key, stream, offset, count, out);
         case Combine::exclusive_or: return run<Combine::exclusive_or>(key, stream, offset, count, out);
+        case Combine::subtract_halves: return run<Combine::subtract_halves>(key, stream, offset, count, out);
     }
 }
 

@@ -4,6 +4,9 @@
 
 #include "simd.h"
 #include "table.h"
+#if !defined(MPCRT_LEVEL_portable)
+#include "aes.h"
+#endif
 
 namespace mpcrt::MPCRT_LEVEL {
 
@@ -24,6 +27,31 @@ MPCRT_INLINE Words load_some(const uint64_t* from, size_t count) {
 MPCRT_INLINE void store_some(uint64_t* to, Words v, size_t count) {
     if (count >= lanes) return store(to, v);
     for (size_t i = 0; i < count; ++i) to[i] = v[i];
+}
+
+constexpr size_t block = 64;  // elements at a time: eight vectors, as many as hide the latency of AES
+
+MPCRT_INLINE int vectors_of(size_t count) { return count >= block ? 8 : (int)((count + lanes - 1) / lanes); }
+
+// Elements e .. e + 63 of a row of samples [rows, n].
+MPCRT_INLINE void row_of(const uint64_t* samples, const Drawn& drawn, size_t n, size_t row, size_t e, Words* out) {
+    const uint64_t at = row * n + e;
+#if !defined(MPCRT_LEVEL_portable)
+    if (drawn.key) return encrypt_counters<8>(*drawn.key, drawn.stream, (drawn.offset + at) / 2, out);
+#endif
+    (void)drawn;
+    for (int i = 0; i < vectors_of(n - e); ++i) out[i] = load_some(samples + at + lanes * i, n - e - lanes * i);
+}
+
+// Stores such a row less the corrections' words.
+MPCRT_INLINE void put_row(uint64_t* samples, const Corrections& less, size_t n, size_t row, size_t e, Words* values) {
+    const uint64_t at = row * n + e;
+    for (int c = 0; c < less.count; ++c) {
+        Words drawn[8];
+        row_of(nullptr, less.drawn[c], n, row, e, drawn);
+        for (int i = 0; i < 8; ++i) values[i] -= drawn[i];
+    }
+    for (int i = 0; i < vectors_of(n - e); ++i) store_some(samples + at + lanes * i, values[i], n - e - lanes * i);
 }
 
 template <class Vector, class T> MPCRT_INLINE Vector gathered(const T* table, Words at) {
@@ -72,21 +100,27 @@ MPCRT_INLINE Angle turn(Words phase, const Turns<int64_t>& table) {
     return rotated({gathered<Words>(table.cosines, at), gathered<Words>(table.sines, at)}, {cosine, sine});
 }
 
-static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, const SeriesBasis& basis,
+static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn& drawn, const SeriesBasis& basis,
                        const Turns<int64_t>& table, uint64_t* out) {
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words phase = mul(load_some(d + e, count), all(basis.multiplier));
-        Angle here = turn(mul(phase, all(basis.first)), table);
-        const Angle step = basis.first == basis.step ? here : turn(mul(phase, all(basis.step)), table);
-        Words sum = all(0);
-        const uint64_t* row = samples + e;
-        for (int k = 0; k < basis.harmonics; ++k, row += 2 * n) {
-            if (k) here = rotated(here, step);
-            sum += mul(narrowed(here.cosine, basis.public_bits), load_some(row, count));
-            sum += mul(narrowed(here.sine, basis.public_bits), load_some(row + n, count));
+    for (size_t e = 0; e < n; e += block) {
+        const int used = vectors_of(n - e);
+        Angle here[8], step[8];
+        Words row[8], sum[8] = {};
+        for (int i = 0; i < used; ++i) {
+            const Words phase = mul(load_some(d + e + lanes * i, n - e - lanes * i), all(basis.multiplier));
+            here[i] = turn(mul(phase, all(basis.first)), table);
+            step[i] = basis.first == basis.step ? here[i] : turn(mul(phase, all(basis.step)), table);
         }
-        store_some(out + e, sum, count);
+        for (int k = 0; k < basis.harmonics; ++k) {
+            row_of(samples, drawn, n, 2 * k, e, row);
+            for (int i = 0; i < used; ++i) {
+                if (k) here[i] = rotated(here[i], step[i]);
+                sum[i] += mul(narrowed(here[i].cosine, basis.public_bits), row[i]);
+            }
+            row_of(samples, drawn, n, 2 * k + 1, e, row);
+            for (int i = 0; i < used; ++i) sum[i] += mul(narrowed(here[i].sine, basis.public_bits), row[i]);
+        }
+        for (int i = 0; i < used; ++i) store_some(out + e + lanes * i, sum[i], n - e - lanes * i);
     }
 }
 
@@ -101,15 +135,20 @@ MPCRT_INLINE Words exp_of(Words low, const ExpBasis& basis) {
     return shifted(product + all(1ull << (shift - 1)), shift);
 }
 
-static void exp_sum(const uint64_t* d, size_t n, const uint64_t* samples, const ExpBasis& basis, uint64_t* out) {
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words moved = load_some(d + e, count) - all(basis.origin);
-        const Words window = moved >> basis.bits & all(3);
-        Words chosen = all(0);
-        for (uint64_t v = 0; v < 4; ++v)
-            chosen |= load_some(samples + v * n + e, count) & (Words)(window == all(v));
-        store_some(out + e, mul(chosen, exp_of(moved & all((1ull << basis.bits) - 1), basis)), count);
+static void exp_sum(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn& drawn, const ExpBasis& basis,
+                    uint64_t* out) {
+    for (size_t e = 0; e < n; e += block) {
+        const int used = vectors_of(n - e);
+        Words moved[8], row[8], chosen[8] = {};
+        for (int i = 0; i < used; ++i)
+            moved[i] = load_some(d + e + lanes * i, n - e - lanes * i) - all(basis.origin);
+        for (int v = 0; v < 4; ++v) {
+            row_of(samples, drawn, n, v, e, row);
+            for (int i = 0; i < used; ++i) chosen[i] |= row[i] & (Words)((moved[i] >> basis.bits & all(3)) == all(v));
+        }
+        const Words low = all((1ull << basis.bits) - 1);
+        for (int i = 0; i < used; ++i)
+            store_some(out + e + lanes * i, mul(chosen[i], exp_of(moved[i] & low, basis)), n - e - lanes * i);
     }
 }
 
@@ -167,37 +206,51 @@ MPCRT_INLINE Point unit(Words phase, const Turns<double>& table) {
 }
 
 static void series_deal(const uint64_t* mask, size_t n, const SeriesBasis& basis, bool odd, const double* coefficients,
-                        const Turns<double>& table, uint64_t* samples) {
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words phase = mul(load_some(mask + e, count), all(basis.multiplier));
-        Point here = unit(mul(phase, all(basis.first)), table);
-        const Point step = unit(mul(phase, all(basis.step)), table);
-        uint64_t* row = samples + e;
-        for (int k = 0; k < basis.harmonics; ++k, row += 2 * n) {
-            if (k) here = times(here, step);
-            const Reals x = here.x * each(coefficients[k]), y = here.y * each(coefficients[k]);
-            store_some(row, fixed(odd ? -y : x), count);
-            store_some(row + n, fixed(odd ? x : y), count);
+                        const Turns<double>& table, const Corrections& less, uint64_t* samples) {
+    for (size_t e = 0; e < n; e += block) {
+        const int used = vectors_of(n - e);
+        Point here[8], step[8];
+        Words cosines[8] = {}, sines[8] = {};
+        for (int i = 0; i < used; ++i) {
+            const Words phase = mul(load_some(mask + e + lanes * i, n - e - lanes * i), all(basis.multiplier));
+            here[i] = unit(mul(phase, all(basis.first)), table);
+            step[i] = unit(mul(phase, all(basis.step)), table);
+        }
+        for (int k = 0; k < basis.harmonics; ++k) {
+            for (int i = 0; i < used; ++i) {
+                if (k) here[i] = times(here[i], step[i]);
+                const Reals x = here[i].x * each(coefficients[k]), y = here[i].y * each(coefficients[k]);
+                cosines[i] = fixed(odd ? -y : x);
+                sines[i] = fixed(odd ? x : y);
+            }
+            put_row(samples, less, n, 2 * k, e, cosines);
+            put_row(samples, less, n, 2 * k + 1, e, sines);
         }
     }
 }
 
 // S[v] = scale e^-low e^(-8 ((top - v) mod 4)); `table` has scale e^(-i 2^-7), i < 1024.
 static void exp_deal(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
-                     uint64_t* samples) {
+                     const Corrections& less, uint64_t* samples) {
     constexpr double taylor[] = {-1.0 / 120, 1.0 / 24, -1.0 / 6, 0.5, -1.0, 1.0};
     const uint64_t rest_mask = bits > 10 ? (1ull << (bits - 10)) - 1 : 0;
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words l = load_some(mask + e, count), low = l & all((1ull << bits) - 1), top = l >> bits;
-        const Words at = bits > 10 ? low >> (bits - 10) : low << (10 - bits);
-        const Reals r = real_of(low & all(rest_mask)) * each(unit_size);
-        Reals series = each(1.0 / 720);
+    for (size_t e = 0; e < n; e += block) {
+        const int used = vectors_of(n - e);
+        Words top[8], row[8] = {};
+        Reals below[8];
+        for (int i = 0; i < used; ++i) {
+            const Words l = load_some(mask + e + lanes * i, n - e - lanes * i), low = l & all((1ull << bits) - 1);
+            const Words at = bits > 10 ? low >> (bits - 10) : low << (10 - bits);
+            const Reals r = real_of(low & all(rest_mask)) * each(unit_size);
+            Reals series = each(1.0 / 720);
             for (const double c : taylor) series = series * r + each(c);
-        const Reals below = gathered<Reals>(table, at) * series;
-        for (uint64_t v = 0; v < 4; ++v)
-            store_some(samples + v * n + e, fixed(below * gathered<Reals>(steps, (top - all(v)) & all(3))), count);
+            top[i] = l >> bits;
+            below[i] = gathered<Reals>(table, at) * series;
+        }
+        for (uint64_t v = 0; v < 4; ++v) {
+            for (int i = 0; i < used; ++i) row[i] = fixed(below[i] * gathered<Reals>(steps, (top[i] - all(v)) & all(3)));
+            put_row(samples, less, n, v, e, row);
+        }
     }
 }
 

@@ -27,14 +27,14 @@ struct Table {
     void (*planes)(const PlaneProgram&, size_t superblocks, int words_per_plane);
     void (*bit_plane)(const uint64_t* values, size_t n, int position, uint64_t* words);
     // samples.cpp
-    void (*series_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const SeriesBasis&, const Turns<int64_t>&,
-                       uint64_t* out);
-    void (*exp_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const ExpBasis&, uint64_t* out);
+    void (*series_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn&, const SeriesBasis&,
+                       const Turns<int64_t>&, uint64_t* out);
+    void (*exp_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn&, const ExpBasis&, uint64_t* out);
     void (*chebyshev_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const ChebyshevBasis&, uint64_t* out);
     void (*series_deal)(const uint64_t* mask, size_t n, const SeriesBasis&, bool odd, const double* coefficients,
-                        const Turns<double>&, uint64_t* samples);
+                        const Turns<double>&, const Corrections&, uint64_t* samples);
     void (*exp_deal)(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
-                     uint64_t* samples);
+                     const Corrections&, uint64_t* samples);
     // steps.cpp
     void (*cross)(size_t n, const uint64_t* dx, const uint64_t* dy, const uint64_t* lx, const uint64_t* ly, bool lead,
                   uint64_t* out);
