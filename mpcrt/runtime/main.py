@@ -60,11 +60,12 @@ def run_party(
 
 
 def use_threads(local_processes: int) -> None:
-    """Share this machine's cores among its processes of the run."""
+    """Share this machine's cores among its processes of the run, and keep freed memory: a first touch is slow."""
     with contextlib.suppress(ImportError):
         from mpcrt.ring import compiled
 
         compiled.threads = max(1, len(os.sched_getaffinity(0)) // max(local_processes, 1))
+        compiled.keep_memory()
 
 
 class LastWord:
