@@ -39,7 +39,7 @@ class Lowering:
         self.live: set[Eqn] = set()
         self.frontier: list[tuple[Var, Value]] = []
         self.stacked: list[tuple[np.ndarray, Value]] = []  # constants of a loop, one a trip, and their body inputs
-        self.warnings: list[str] = []
+        self.warnings: list[str] = parent.warnings if parent is not None else []
 
     @property
     def fraction(self) -> int:

@@ -155,6 +155,14 @@ def test_mean_needs_one_truncation():
     assert ops(t.plan).count("truncate") <= 2
 
 
+def test_long_sums_of_products_are_guarded():
+    long = abstract(np.zeros(70_000, np.float32))
+    t = traced(lambda x, y: (x * y).sum(), long, long)
+    assert [n.op for n in t.plan.nodes if n.op in ("truncate", "sum")] == ["truncate", "sum"]
+    (warning,) = traced(lambda x, y: x @ y, long, long).warnings
+    assert "70000 products" in warning and "2^26" in warning and "test_trace.py" in warning
+
+
 def test_a_max_of_what_is_not_negative_costs_nothing():
     t = traced(lambda x: jnp.maximum(jnp.square(x), 0), abstract(X))
     assert "msb" not in ops(t.plan)

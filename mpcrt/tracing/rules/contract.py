@@ -8,6 +8,8 @@ from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import rule
 from mpcrt.tracing.rules.layout import cropped
 
+MOST_TERMS = 1 << 16  # beyond which a sum of products is pointed out
+
 
 @rule("dot_general")
 def dot_general(low: Lowering, e: Eqn) -> Value:
@@ -22,6 +24,11 @@ def dot_general(low: Lowering, e: Eqn) -> Value:
     rows, columns = (math.prod(v.shape[i] for i in free) for v, free in ((x, lhs_free), (y, rhs_free)))
     left = b.reshape(b.transpose(x, (*lhs_batch, *lhs_free, *lhs_inner)), (batch, rows, inner))
     right = b.reshape(b.transpose(y, (*rhs_batch, *rhs_inner, *rhs_free)), (batch, inner, columns))
+    if inner > MOST_TERMS and x.fraction:
+        bound = 62 - 2 * low.fraction
+        low.warnings.append(
+            f"{e.line}: sums of {inner} products; right only while they stay below 2^{bound} in magnitude"
+        )
     if inner == 0:
         return low.zeros(e.outputs[0].shape, e.outputs[0].dtype)
     if inner == 1:  # an outer product: elementwise products need no re-masked operand

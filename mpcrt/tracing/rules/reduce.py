@@ -1,5 +1,6 @@
 """Reductions and scans along an axis."""
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -13,10 +14,16 @@ from mpcrt.tracing.patterns import width
 from mpcrt.tracing.registry import RULES, rule
 from mpcrt.tracing.rules.logic import fold_axes, reduce_and, reduce_or
 
+MOST_TERMS = 1 << 16
+
 
 @rule("reduce_sum")
 def reduce_sum(low: Lowering, e: Eqn) -> Value:
-    return low.b.sum(low.value(e.inputs[0]), e.params["axes"])
+    """Of products untruncated, unless there are so many that their sum might reach 2^62."""
+    x, axes = low.value(e.inputs[0]), e.params["axes"]
+    if math.prod(x.shape[a] for a in axes) > MOST_TERMS:
+        x = low.b.truncate(x)
+    return low.b.sum(x, axes)
 
 
 @rule("reduce_max", "reduce_min")

@@ -124,10 +124,9 @@ def scattered(low: Lowering, parts: list[Value], places: list, shape: tuple[int,
     total = None
     for part, at in zip(parts, places, strict=True):
         config = []
-        for n, (lo, hi), stride, k, count in zip(shape, p["padding"], p["window_strides"], at, part.shape, strict=True):
+        for n, (lo, _), stride, k, count in zip(shape, p["padding"], p["window_strides"], at, part.shape, strict=True):
             spread = count + (count - 1) * (int(stride) - 1)
             config.append((k - int(lo), n + int(lo) - k - spread, int(stride) - 1))
-            del hi
         piece = padded(low, part, None, config)
         total = piece if total is None else low.b.add(total, piece)
     assert total is not None
