@@ -36,6 +36,9 @@ UNREPORTED_BYTES = 1 << 22
 UNREPORTED_MESSAGES = 64
 
 _FIRST_CONTROL = int(Control.GREETING)
+DRAIN = 1 << 14
+"""Messages taken in from a connection that has ended, at most."""
+
 log = logging.getLogger("mpcrt.transport")
 
 
@@ -64,6 +67,8 @@ class Switchboard:
         self._strangers: deque[Connection] = deque()
         self._gone: deque[bytes] = deque(maxlen=STRANGERS)
         """Connections given up, of which something may still arrive."""
+        self._inside = False
+        """Whether a message is being handled now."""
         self.refusals: deque[str] = deque(maxlen=8)
         """Connections turned away, in words, newest last."""
         dialed = places.dialed_by(name, addresses)
@@ -90,10 +95,14 @@ class Switchboard:
             return False
         identity, frames = received
         connection = self._connections.get(identity)
-        if connection is not None:
-            self._arrived(connection, frames)
-        elif identity not in self._gone:
-            self._arrived(self._stranger(identity), frames)
+        self._inside = True
+        try:
+            if connection is not None:
+                self._arrived(connection, frames)
+            elif identity not in self._gone:
+                self._arrived(self._stranger(identity), frames)
+        finally:
+            self._inside = False
         return True
 
     def pump_all(self, most: int = 256) -> None:
@@ -129,7 +138,7 @@ class Switchboard:
         if line.connection is not None:
             line.transmitted = line.session.sent_sequence
             if not line.connection.transmit(encoded):
-                self._lost(line.connection, "the connection is gone")
+                self._ended(line.connection, "the connection is gone")
 
     def report(self, line: Line) -> None:
         """Tell the peer what was received and consumed; finds out whether an accepted connection is still there."""
@@ -142,7 +151,7 @@ class Switchboard:
         self._statistics.control.messages += 1
         self._statistics.control.header += encoded.header
         if not connection.transmit(encoded):
-            self._lost(connection, "the connection is gone")
+            self._ended(connection, "the connection is gone")
 
     def broadcast(self, encoded: Encoded) -> None:
         """Send a control message on every connection there is."""
@@ -349,6 +358,14 @@ class Switchboard:
             if not line.session.closed:
                 log.info("%s: connection to %s lost: %s", self.name, line.peer, reason)
 
+    def _ended(self, connection: Connection, reason: str) -> None:
+        """The other end is gone: take in what it had sent before, above all why it ended, then count it as lost."""
+        if self._inside:
+            return  # out of turn; the next report or notice comes here again
+        self.pump_all(DRAIN)
+        if self._connections.get(connection.identity) is connection:
+            self._lost(connection, reason)
+
     def _drop(self, connection: Connection) -> None:
         if self._connections.pop(connection.identity, None) is not None:
             self._gone.append(connection.identity)
@@ -367,7 +384,7 @@ class Switchboard:
             return
         for connection in dialed:
             if connection.descriptor == descriptor:
-                self._lost(connection, "the connection ended")
+                self._ended(connection, "the connection ended")
                 return
         for line in self.lines.values():
             if not line.dialed:
