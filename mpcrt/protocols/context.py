@@ -80,9 +80,18 @@ class OnlineContext(Context):
         """Whether this party adds public terms where `party`, if it computes, should."""
         return self.run.me == party if party in self.run.parties else self.run.lead
 
-    def open(self, share: np.ndarray, role: int, per: int = 64, out: np.ndarray | None = None) -> Request:
-        """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words."""
+    def open(
+        self, share: np.ndarray, role: int, per: int = 64, out: np.ndarray | None = None, own: bool = False
+    ) -> Request:
+        """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words.
+
+        `own`: the rule made `share` and gives it away; the mask is added in place.
+        """
         stream, offset = self._place(role, per)
+        if own:
+            self._claim(stream, offset, share.size)
+            self.run.prg.add(stream, share, offset)
+            return Request(share, None, False, out)
         mine = self._fresh(stream, share.size, offset)
         np.add(mine, share, out=mine)
         return Request(mine, None, False, out)
@@ -93,9 +102,12 @@ class OnlineContext(Context):
         mask = self._fresh(stream, share.size, offset)
         return Request(share.reshape(-1) ^ mask, mask, True, out)
 
-    def _fresh(self, stream: int, count: int, offset: int) -> np.ndarray:
+    def _claim(self, stream: int, offset: int, count: int) -> None:
         if self.run.positions is not None:
             self.run.positions.claim(self.run.prg, stream, offset, offset + count)
+
+    def _fresh(self, stream: int, count: int, offset: int) -> np.ndarray:
+        self._claim(stream, offset, count)
         return self.run.prg.words(stream, count, offset)
 
     def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
@@ -113,9 +125,7 @@ class OnlineContext(Context):
         if self.run.receiver(self.index) == self.run.me:
             packed: Share = Known(self.run.corrections.next(words))
         else:
-            if self.run.positions is not None:
-                stream, offset = self._place(role, per)
-                self.run.positions.claim(self.run.prg, stream, offset, offset + words)
+            self._claim(*self._place(role, per), words)
             packed = self.drawn(role, words, per, xor)
         return packed if width == 8 else Narrow(packed, count)
 

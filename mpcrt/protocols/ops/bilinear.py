@@ -112,7 +112,7 @@ def product_cost(shape: Shape) -> Traffic:
 def expose_product_online(ctx, x: Wire, y: Wire):
     lx, ly = (None if w.mask.zero else w.mask.words() for w in (x, y))
     share = kernels.cross(x.opened, y.opened, lx, ly, ctx.leads(ctx.attrs["lead"]))
-    return (yield ctx.open(share, MASK, out=ctx.out))
+    return (yield ctx.open(share, MASK, out=ctx.out, own=True))
 
 
 @assemble("online", "expose_product")

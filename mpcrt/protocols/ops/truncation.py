@@ -194,8 +194,7 @@ def fork_cost(shape: Shape) -> Traffic:
 def settle_online(ctx, value: Fork):
     top = ctx.dealt(TOP, ctx.n)
     out = _carried(ctx, value.wire.opened, value.bits, ctx.dealt(SIGN, ctx.n, _width(value.bits)))
-    top.subtract_from(out)
-    return out
+    return np.subtract(out, top.words(), out=ctx.out)
 
 
 @dealer("settle")
