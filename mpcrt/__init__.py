@@ -1,6 +1,6 @@
 """mpcrt: secure computation on JAX programs, run by several parties as their own processes.
 
-A program names placements and runs at every party; party functions stay with their owner, secure functions run on shares:
+A program names placements and runs at every party; party functions stay with their owner, secure ones run on shares:
 
     alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
 

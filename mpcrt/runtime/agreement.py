@@ -1,8 +1,8 @@
 """Agreement: every call, the same at every party, or the run ends at the first that differs.
 
-For call n each party with the program sends every process one message: the running digest, a description for people, and
-the commands that follow from the call. Equal bytes mean agreement on everything up to call n. Beside the body travels what
-need not be equal: counters, dropped wires, and plans for those who have no program.
+For call n each party with the program sends every process one message: the running digest, a description for people,
+and the commands that follow from the call. Equal bytes mean agreement on everything up to call n. Beside the body
+travels what need not be equal: counters, dropped wires, and plans for those who have no program.
 """
 
 from __future__ import annotations
@@ -61,7 +61,9 @@ class Ledger:
         self.counters: dict[str, list[int]] = {}
         self.plans: dict[int, Plan] = {}
 
-    def announce(self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes]) -> None:
+    def announce(
+        self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes]
+    ) -> None:
         """Send call `number` to everybody; `plans` go only to those without a program."""
         rows = encode(commands)
         self._digest = hashlib.sha256(self._digest + pack([number, description, rows])).digest()
@@ -111,11 +113,13 @@ class Ledger:
                     f"call {number}, {my_text}, asks for {_brief(mine_)} here and for {_brief(theirs_)} at {peer}"
                 )
         if len(my_rows) != len(their_rows):
-            raise DisagreementError(f"call {number}, {my_text}, has {len(my_rows)} steps here and {len(their_rows)} at {peer}")
+            raise DisagreementError(
+                f"call {number}, {my_text}, has {len(my_rows)} steps here and {len(their_rows)} at {peer}"
+            )
         raise DisagreementError(f"{peer} has another history before call {number}, {my_text}, than this process")
 
     def _plan_difference(self, peer: str, number: int) -> str:
-        """Both sides see the difference, so both send what tells their plans apart: a hash a node, no lines, no names."""
+        """Both sides see the difference, so both send what tells their plans apart: a hash a node."""
         plan = self.plans.get(number)
         hashes = plan_hashes(plan) if plan is not None else []
         for other in self._others:

@@ -103,5 +103,5 @@ def brief(row: dict) -> str:
     seconds = sorted(row["seconds"])
     return (
         f"{row['case']:24} {seconds[len(seconds) // 2] * 1e3:10.2f} ms  error {row['max_abs_error']:.1e}  "
-        f"{row['rounds']} rounds  {row['party_bytes'] / 1e6:.3f} MB between parties  {row['dealer_bytes'] / 1e6:.3f} MB dealer"
+        f"{row['rounds']} rounds  {row['party_bytes'] / 1e6:.3f} MB sent, {row['dealer_bytes'] / 1e6:.3f} MB dealt"
     )

@@ -100,7 +100,10 @@ def measured_error(got: Any, wanted: Sequence[np.ndarray]) -> float:
 
     leaves = jax.tree_util.tree_leaves(got)
     pairs = zip(leaves, wanted, strict=True)
-    return max((float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)), initial=0.0)) for a, b in pairs), default=0.0)
+    return max(
+        (float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)), initial=0.0)) for a, b in pairs),
+        default=0.0,
+    )
 
 
 def show(row: dict[str, Any], error: float) -> None:

@@ -1,4 +1,4 @@
-"""What `main` asks for, as the engine takes it. Each call but Resolve has a number and a description all parties share."""
+"""What `main` asks for, as the engine takes it. Each but Resolve has a number and a description that all share."""
 
 from __future__ import annotations
 

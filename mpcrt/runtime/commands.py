@@ -168,7 +168,9 @@ def _type(row: Any) -> Type:
 
 def pack(value: Any) -> bytes:
     """Canonical bytes of plain data."""
-    return msgpack.packb(value, use_bin_type=True)
+    packed = msgpack.packb(value, use_bin_type=True)
+    assert packed is not None
+    return packed
 
 
 def unpack(data: Any, what: str) -> Any:

@@ -1,4 +1,4 @@
-"""Secure functions compiled: arguments to abstract leaves, a trace, a schedule; cached by function, leaves and options."""
+"""Secure functions compiled: arguments to abstract leaves, a trace, a schedule; cached by function and leaves."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Source:
 
 @dataclass(eq=False)
 class Compiled:
-    """A traced and scheduled function. `published` keeps the wires of public constants, which depend on nothing else."""
+    """A traced and scheduled function. `published` keeps the wires of public constants, which depend on no value."""
 
     traced: Traced
     schedule: Schedule
@@ -65,13 +65,15 @@ class Compiled:
 
 
 class Cache:
-    """The most recently used compiled functions of one device. Every party makes the same calls, so all have the same."""
+    """The most recently used compiled functions of a device. Every party makes the same calls, so all have the same."""
 
     def __init__(self, fraction: int, parties: tuple[str, ...]) -> None:
         self._fraction, self._parties = fraction, parties
         self._entries: OrderedDict[Hashable, Compiled] = OrderedDict()
 
-    def get(self, function: Callable, args: Sequence[Any], static: Sequence[int]) -> tuple[Compiled, list[Source], bool]:
+    def get(
+        self, function: Callable, args: Sequence[Any], static: Sequence[int]
+    ) -> tuple[Compiled, list[Source], bool]:
         """The compiled function, the flattened arguments' sources, and whether it was compiled just now."""
         import jax
 
@@ -81,13 +83,21 @@ class Cache:
         sources = [leaf if isinstance(leaf, Source) else Source(None, 0, leaf) for leaf in leaves]
         pinned = tuple((i, _hashable(args[i])) for i in sorted(fixed))
         abstract = [_abstract(s) for s in sources]
-        key = (_hashable(function), pinned, treedef, tuple(map(_leaf_key, abstract)), jax.config.jax_enable_x64)
+        key = (
+            _hashable(function),
+            pinned,
+            treedef,
+            tuple(map(_leaf_key, abstract)),
+            jax.dtypes.canonicalize_dtype(np.float64),
+        )
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
             return entry, sources, False
         rest = iter(jax.tree_util.tree_unflatten(treedef, abstract))
-        entry = self._compile(function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed))
+        entry = self._compile(
+            function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
+        )
         self._entries[key] = entry
         if len(self._entries) > CACHE:
             self._entries.popitem(last=False)
@@ -113,7 +123,11 @@ def said(error: Exception) -> str:
     """An error of a traced function in one line, with the innermost line of the user's own code."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not any(part in f.filename for part in ("site-packages", f"{os.sep}mpcrt{os.sep}", "<frozen"))]
+    own = [
+        f
+        for f in frames
+        if not any(part in f.filename for part in ("site-packages", f"{os.sep}mpcrt{os.sep}", "<frozen"))
+    ]
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {text[:300]}{where}"
 
@@ -141,7 +155,9 @@ def positional(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) 
     except (TypeError, ValueError) as error:
         raise UsageError(f"{short_name(function)}(): {error}") from None
     if bound.kwargs:
-        raise UsageError(f"{short_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced")
+        raise UsageError(
+            f"{short_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced"
+        )
     return bound.args
 
 

@@ -20,8 +20,9 @@ REPORT_LIMIT = 1 << 16
 
 @dataclass(frozen=True)
 class Statistics:
-    """`rounds` of openings so far; `party_bytes` sent between computing parties, `dealer_bytes` sent by dealers, headers
-    included. Agreement and metadata are not counted, nor what another process did since its last message to this one."""
+    """`rounds` of openings so far; `party_bytes` sent between computing parties, `dealer_bytes` sent by dealers.
+
+    Headers are included. Agreement and metadata are not counted, nor what others did since their last message."""
 
     rounds: int = 0
     party_bytes: int = 0
@@ -71,7 +72,8 @@ class Counters:
     def report(self) -> Report:
         from mpcrt.cluster.memory import peak_rss_mb
 
-        return Report(*self.mine(), peak_rss_mb(), self._devices.started, self._devices.ended)
+        rounds, sent, dealt = self.mine()
+        return Report(rounds, sent, dealt, peak_rss_mb(), self._devices.started, self._devices.ended)
 
     def exchange(self, step: int, peers: Iterable[str], programs: Iterable[str]) -> dict[str, Report]:
         """Send this process's report to those with a program; who has one gets everybody's."""

@@ -24,7 +24,7 @@ def require(what: str) -> Session:
         )
     if found.busy_thread == threading.get_ident():
         raise UsageError(
-            f"{what}: called inside a placement function; party functions work on plain values, and main() makes the calls"
+            f"{what}: called inside a placement function; party functions work on plain values; main() makes the calls"
         )
     if found.thread != threading.get_ident():
         raise UsageError(f"{what}: called from another thread; only the thread that runs main() makes placement calls")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt import protocols
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule
 from mpcrt.plan.types import Type
+from mpcrt.protocols import Dealer, Keys, Online, provide, receive
 from mpcrt.runtime.commands import Publish, Reveal, Run, Share
 from mpcrt.runtime.hello import Roster
 from mpcrt.transport.link import Address, Kind, Link
@@ -28,16 +28,16 @@ class Devices:
 
     def __init__(self, config: ClusterConfig, link: Link, roster: Roster) -> None:
         self._config, self._link, self._me = config, link, link.name
-        keys = protocols.Keys(link.name, roster.nonce, roster.seeds)
+        keys = Keys(link.name, roster.nonce, roster.seeds)
         self._readers: dict[str, Any] = {}
         self._wires: dict[tuple[str, int], Any] = {}
         self.started = self.ended = 0.0
         for name, device in config.devices.items():
             parties = tuple(device.parties)
             if self._me in parties:
-                self._readers[name] = protocols.Online(link, self._me, parties, device.dealer, keys)
+                self._readers[name] = Online(link, self._me, parties, device.dealer, keys)
             elif self._me == device.dealer:
-                self._readers[name] = protocols.Dealer(link, self._me, parties, keys)
+                self._readers[name] = Dealer(link, self._me, parties, keys)
 
     def takes_part(self, device: str) -> bool:
         """Whether this process computes or deals there."""
@@ -54,7 +54,7 @@ class Devices:
         if reader is None:
             if command.provider == self._me:
                 assert words is not None
-                protocols.provide(self._link, command.step, command.type, words, tuple(device.parties), device.dealer)
+                provide(self._link, command.step, command.type, words, tuple(device.parties), device.dealer)
             return
         if self._me == device.dealer:
             made = reader.share(command.step, command.type, command.provider)
@@ -76,7 +76,7 @@ class Devices:
             self._wires[command.device, command.wire] = words
 
     def run(self, command: Run, schedule: Schedule, started: float | None = None) -> None:
-        """Runs the plan; ends when this process's part is done. `started`: when the call began, where that was before."""
+        """Runs the plan; returns when this process's part is done. `started`: when the call began, if before."""
         reader = self._readers.get(command.device)
         if reader is None:
             return
@@ -97,7 +97,7 @@ class Devices:
         if reader is None:
             if self._me not in command.receivers:
                 return None
-            return protocols.receive(self._link, command.step, command.type, parties)
+            return receive(self._link, command.step, command.type, parties)
         if self._me == device.dealer:
             return None
         return reader.reveal(command.step, self.wire(command.device, command.wire), command.type, command.receivers)
@@ -131,7 +131,7 @@ class Devices:
     @property
     def rounds(self) -> int:
         """Levels with openings so far, over all devices."""
-        return sum(r.statistics.rounds for r in self._readers.values() if isinstance(r, protocols.Online))
+        return sum(r.statistics.rounds for r in self._readers.values() if isinstance(r, Online))
 
     @property
     def held(self) -> int:

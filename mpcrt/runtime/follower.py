@@ -103,7 +103,9 @@ class Service:
             if command.fingerprint not in self._plans:
                 raise ProtocolError(f"call {self.number} runs plan {command.fingerprint[:8]}, which nobody sent")
             plan = self._plans[command.fingerprint]
-            log.info("call %d: a plan of %d ops (%s), agreed by all", self.number, len(plan.nodes), plan.fingerprint[:8])
+            log.info(
+                "call %d: a plan of %d ops (%s), agreed by all", self.number, len(plan.nodes), plan.fingerprint[:8]
+            )
             self._schedules[key] = schedule(plan, parties)
         made = self._schedules[key]
         if len(command.inputs) != len(made.inputs) or len(command.outputs) != len(made.outputs):

@@ -73,7 +73,9 @@ def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> 
     if not isinstance(fields, list) or not fields or type(fields[0]) is not int:
         raise ProtocolError(f"{peer} sent a malformed hello")
     if fields[0] != PROTOCOL:
-        raise DisagreementError(f"{peer} speaks protocol version {fields[0]}, this process {PROTOCOL}; install one mpcrt release")
+        raise DisagreementError(
+            f"{peer} speaks protocol version {fields[0]}, this process {PROTOCOL}; install one mpcrt release"
+        )
     try:
         _, theirs, canonical, has_program, part, half = fields
         good = isinstance(theirs, str) and isinstance(canonical, dict) and type(has_program) is bool

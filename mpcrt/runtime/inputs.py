@@ -111,7 +111,7 @@ def concrete(source: Source) -> np.ndarray:
         info = np.iinfo(kept)
         if array.min() < info.min or array.max() > info.max:
             raise InputError(
-                f"{name_of(source)}: {array.dtype} values that {kept} would cut; set jax_enable_x64 or convert them first"
+                f"{name_of(source)}: {array.dtype} values that {kept} would cut; set jax_enable_x64 or convert them"
             )
     return array.astype(kept)
 
@@ -142,7 +142,7 @@ def decode(words: np.ndarray, type_: Type, leaf: trees.LeafType) -> np.ndarray:
     elif dtype == np.bool_:
         made = np.asarray(words) != 0
     else:
-        made = codec.decode(np.ascontiguousarray(words), type_.fraction, dtype)
+        made = codec.decode(np.ascontiguousarray(words), type_.fraction, dtype)  # type: ignore[arg-type]
     if leaf.dtype == "bfloat16":
         import ml_dtypes
 

@@ -7,10 +7,11 @@ import inspect
 import io
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TextIO, cast
 
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.config import ClusterConfig, Party
@@ -29,12 +30,13 @@ from mpcrt.runtime.values import parts
 
 DRIVER = "driver"
 CLOSE_SECONDS = 5.0
+POLL_SECONDS = 0.2
 
 
 class LocalCluster:
     """A context manager: starts every party and dealer as `python -m mpcrt run ... --party P`, without a program.
 
-    The caller joins as one more party, `driver`, which gives inputs and gets outputs and does not compute. `cluster` is a
+    The caller joins as one more party, `driver`, which gives inputs, gets outputs and does not compute. `cluster` is a
     file, a ClusterConfig, or None for `parties` computing parties and a dealer; ports are free ones. `tls="off"` makes
     plaintext links, for measurements; otherwise certificates are made for the occasion. `verbose` shows the logs.
     """
@@ -76,7 +78,7 @@ class LocalCluster:
             return self._session
         joined = self.config.replace(parties={**self.config.parties, DRIVER: Party()})
         config, sockets = free_ports_cluster(joined)
-        relay = Relay(self.config.names, err=None if self._verbose else _Nowhere())
+        relay = quiet_relay(self.config.names, self._verbose)
         options = RunOptions(verbose=self._verbose, local_processes=len(self.config.names))
         self._run = LocalRun(config, sockets, names=self.config.names, options=options, relay=relay)
         try:
@@ -90,6 +92,7 @@ class LocalCluster:
             self._run.close()
             raise
         self._session = session
+        threading.Thread(target=watch, args=(session, self._run), name="mpcrt children", daemon=True).start()
         return session
 
     def close(self) -> None:
@@ -169,7 +172,7 @@ class LocalCluster:
         """
         with program_file(program) as path:
             config, sockets = free_ports_cluster(self.config)
-            relay = Relay(config.names, err=None if self._verbose else _Nowhere())
+            relay = quiet_relay(config.names, self._verbose)
             said = _Last()
             relay.say = said  # type: ignore[method-assign]
             try:
@@ -196,10 +199,24 @@ class LocalCluster:
         return error
 
 
+def watch(session: Session, run: LocalRun) -> None:
+    """Until the run ends: a child that is killed ends it at once, without waiting for its silence."""
+    while session.failure is None and not session.finished:
+        for name, code in run.processes.poll().items():
+            if code < 0:
+                session.fail(PeerLost(f"{name}'s process was killed by signal {-code}", name))
+        time.sleep(POLL_SECONDS)
+
+
+def quiet_relay(names: Sequence[str], verbose: bool) -> Relay:
+    """Shows the children's logs only if `verbose`; their last lines are kept in any case."""
+    return Relay(names, err=None if verbose else cast(TextIO, _Nowhere()))
+
+
 class _Nowhere(io.TextIOBase):
     """A text stream that forgets."""
 
-    def write(self, text: str) -> int:
+    def write(self, text: str) -> int:  # type: ignore[override]
         return len(text)
 
 

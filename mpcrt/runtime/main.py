@@ -150,7 +150,6 @@ def run_program(
     engine.thread.start()
     token = current.session.set(session)
     try:
-        sys.argv = [str(program), *arguments]
         run_main(program, arguments)
         session.finish()
         return 0
@@ -185,6 +184,7 @@ def leave(failure: BaseException) -> None:
 
 def run_main(program: Path, arguments: Sequence[str]) -> None:
     """Import the program and run its main; sys.exit() in it is an end like any other."""
+    sys.argv = [str(program), *arguments]
     try:
         main = programs.main_of(programs.load(program), program)
         programs.call_main(main, arguments)

@@ -1,4 +1,4 @@
-"""Placements are names: `party("alice")`, `spu("spu")`, `public`. Making one, or decorating with one, starts nothing."""
+"""Placements are names: `party("alice")`, `spu("spu")`, `public`. Making or using one as a decorator starts nothing."""
 
 from __future__ import annotations
 
@@ -33,9 +33,7 @@ class Spu:
 
     name: str
 
-    def __call__(
-        self, function: Callable[..., Any] | None = None, *, static_argnums: int | Sequence[int] = ()
-    ) -> Any:
+    def __call__(self, function: Callable[..., Any] | None = None, *, static_argnums: int | Sequence[int] = ()) -> Any:
         numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
         if function is None:
             return lambda made: SecureFunction(self, made, numbers)

@@ -68,8 +68,12 @@ class Session:
         for handle in handles_in((args, kwargs)):
             at = handle.placement
             if isinstance(at, Spu) and at != placement:
-                raise UsageError(f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values")
-        call = calls.SecureCall(f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs))
+                raise UsageError(
+                    f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values"
+                )
+        call = calls.SecureCall(
+            f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs)
+        )
         return self._submit(call, placement, f"result of {name}()")
 
     def move(self, handle: Handle, targets: Sequence[Placement | str]) -> Handle:
@@ -206,13 +210,19 @@ class Session:
 
     def require_party(self, name: str) -> None:
         if name not in self.config.parties:
-            raise UsageError(f"no party {name!r} in {self.config.file}; the parties are {', '.join(self.config.parties)}")
+            raise UsageError(
+                f"no party {name!r} in {self.config.file}; the parties are {', '.join(self.config.parties)}"
+            )
         if name in self.config.dealers:
-            raise UsageError(f"{name} is a dealer in {self.config.file}: it has no program, so nothing can run or be sent there")
+            raise UsageError(
+                f"{name} is a dealer in {self.config.file}: it has no program, so nothing can run or be sent there"
+            )
 
     def require_device(self, name: str) -> None:
         if name not in self.config.devices:
-            raise UsageError(f"no device {name!r} in {self.config.file}; the devices are {', '.join(self.config.devices)}")
+            raise UsageError(
+                f"no device {name!r} in {self.config.file}; the devices are {', '.join(self.config.devices)}"
+            )
 
     def _enter(self) -> None:
         current_thread = threading.get_ident()
@@ -232,7 +242,9 @@ class Session:
         at = handle.placement
         if at == placement or isinstance(at, Public) or (isinstance(at, Group) and placement.name in at.names):
             return
-        raise UsageError(f"{name}() runs on {placement}, but {handle!r} is not there; move it first with .to({placement})")
+        raise UsageError(
+            f"{name}() runs on {placement}, but {handle!r} is not there; move it first with .to({placement})"
+        )
 
     def _target(self, targets: Sequence[Placement | str]) -> Placement:
         if not targets:

@@ -54,7 +54,7 @@ def leaf_type(leaf: Any) -> LeafType:
 
 
 def flatten(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> tuple[Structure, list[Any]]:
-    """The structure of `tree` and its leaves. Raises UsageError for dict keys that are not strings and tuples' subclasses."""
+    """The structure of `tree` and its leaves. Raises UsageError for dict keys other than strings, and named tuples."""
     leaves: list[Any] = []
     return _flatten(tree, is_leaf, leaves, 0), leaves
 
@@ -71,7 +71,7 @@ def _flatten(tree: Any, is_leaf: Callable[[Any], bool], leaves: list[Any], depth
                     raise UsageError(f"dict key {key!r} is not a string; values between parties have string keys")
             keys = sorted(tree)
             return ["d", keys, *(_flatten(tree[k], is_leaf, leaves, depth + 1) for k in keys)]
-        if type(tree) in (list, tuple):
+        if type(tree) is list or type(tree) is tuple:
             return ["l" if type(tree) is list else "t", *(_flatten(v, is_leaf, leaves, depth + 1) for v in tree)]
         if isinstance(tree, list | tuple):
             raise UsageError(f"a {type(tree).__name__} cannot be handed on; use a dict, list or tuple")
@@ -94,7 +94,7 @@ def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
 
 
 def child(structure: Structure, key: Any) -> Structure:
-    """The part of a structure under a dict key or a position. Raises KeyError, IndexError or TypeError as Python's do."""
+    """The part of a structure under a dict key or a position. Raises what Python's indexing does."""
     if isinstance(structure, list) and structure[0] == "d":
         keys, *children = structure[1:]
         if key not in keys:
@@ -126,7 +126,9 @@ def paths(structure: Structure, path: str = "") -> Iterator[str]:
 
 def encode(structure: Structure, types: Sequence[LeafType]) -> bytes:
     """Structure and leaf types as bytes."""
-    return msgpack.packb([structure, [[list(t.shape), t.dtype] for t in types]])
+    packed = msgpack.packb([structure, [[list(t.shape), t.dtype] for t in types]])
+    assert packed is not None
+    return packed
 
 
 def decode(data: bytes) -> tuple[Structure, tuple[LeafType, ...]]:

@@ -30,9 +30,11 @@ class Wire:
 
 
 class Value:
-    """What call `number` gives. The engine fills it in: `structure` and `types` once they are known here, `leaves` where
-    it is held in plaintext, `wires` and their `forms` (visibility, how they are held)
-    where it is on a device. `shared` maps what was made of it on a device to its wire."""
+    """What call `number` gives.
+
+    The engine fills it in: `structure` and `types` once they are known here, `leaves` where it is held in plaintext,
+    `wires` and their `forms` (visibility, how they are held) where it is on a device. `shared` maps what was made of it
+    on a device to its wire. An `ownerless` value is shared as a secret of nobody's."""
 
     def __init__(self, number: int, placement: Placement, origin: str) -> None:
         self.number, self.placement, self.origin = number, placement, origin
@@ -65,8 +67,8 @@ class Value:
 class Handle:
     """Stands for a value that some party or device holds. It moves with `.to(...)` and is used by placement functions.
 
-    `handle["w"]` and `handle[0]` go into dicts, lists and tuples. `.shape` and `.dtype` of an array wait for the owner's
-    metadata. Everything that would need the data raises UsageError, except on a public value, which all parties know.
+    `handle["w"]` and `handle[0]` go into dicts, lists and tuples. `.shape` and `.dtype` of an array wait for the
+    owner's metadata. What would need the data raises UsageError, except on a public value, which all parties know.
     """
 
     __slots__ = ("__weakref__", "_path", "_session", "_value")
@@ -113,7 +115,9 @@ class Handle:
 
     def __getitem__(self, key: Any) -> Handle:
         if not isinstance(key, str | int) or isinstance(key, bool):
-            raise UsageError(f"{self!r}[{key!r}]: a handle is indexed by dict keys and positions; slice arrays in a function")
+            raise UsageError(
+                f"{self!r}[{key!r}]: a handle is indexed by dict keys and positions; slice arrays in a function"
+            )
         made = Handle(self._session, self._value, (*self._path, key))
         if self._value.known:
             structure_of(made)

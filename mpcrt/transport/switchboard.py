@@ -36,8 +36,6 @@ UNREPORTED_BYTES = 1 << 22
 UNREPORTED_MESSAGES = 64
 
 _FIRST_CONTROL = int(Control.GREETING)
-DRAIN = 1 << 14
-"""Messages taken in from a connection that has ended, at most."""
 
 log = logging.getLogger("mpcrt.transport")
 
@@ -67,8 +65,7 @@ class Switchboard:
         self._strangers: deque[Connection] = deque()
         self._gone: deque[bytes] = deque(maxlen=STRANGERS)
         """Connections given up, of which something may still arrive."""
-        self._inside = False
-        """Whether a message is being handled now."""
+        self._inside = False  # handling a message
         self.refusals: deque[str] = deque(maxlen=8)
         """Connections turned away, in words, newest last."""
         dialed = places.dialed_by(name, addresses)
@@ -362,7 +359,7 @@ class Switchboard:
         """The other end is gone: take in what it had sent before, above all why it ended, then count it as lost."""
         if self._inside:
             return  # out of turn; the next report or notice comes here again
-        self.pump_all(DRAIN)
+        self.pump_all(1 << 14)
         if self._connections.get(connection.identity) is connection:
             self._lost(connection, reason)
 

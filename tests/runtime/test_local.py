@@ -47,7 +47,7 @@ def test_secure_functions_with_lambdas_closures_and_gradients(parties):
 
 def test_errors_say_what_to_do_and_a_killed_child_is_named():
     x = np.ones(3, np.float32)
-    with mpcrt.LocalCluster(parties=2, tls="off") as cluster, pytest.raises(InputError, match="argument 0.*NaN"):
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster, pytest.raises(InputError, match=r"argument 0.*NaN"):
         cluster.secure(lambda x: x * 2)(np.array([1.0, np.nan]))
     with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
         cluster.secure(lambda x: x * 2)(x)

@@ -1,0 +1,168 @@
+"""Secure calls: their plan, its inputs as wires, and its run. Used by the engine, on its thread."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mpcrt.errors import ProtocolError
+from mpcrt.plan.types import PUBLIC, SECRET, Type
+from mpcrt.runtime import calls, inputs, trees
+from mpcrt.runtime.commands import Publish, Run, Share
+from mpcrt.runtime.compile import Cache, Compiled, Source, positional
+from mpcrt.runtime.session import handles_in
+from mpcrt.runtime.values import Wire, parts
+
+if TYPE_CHECKING:
+    from mpcrt.runtime.engine import Engine
+
+log = logging.getLogger("mpcrt.run")
+
+Words = Callable[[], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """An input that a call brings to a device; `words` encodes it, at its provider."""
+
+    command: Share | Publish
+    words: Words | None
+
+
+class SecureCalls:
+    """What an engine needs to run functions on shares."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine, self._session = engine, engine.session
+        self._shipped: set[str] = set()
+        devices = engine.session.config.devices
+        self._compiled = {name: Cache(d.fraction_bits, tuple(d.parties)) for name, d in devices.items()}
+
+    def call(self, call: calls.SecureCall) -> None:
+        """Trace or look up, announce, agree where something is new, share what is not there yet, run."""
+        device = call.placement.name
+        for handle in handles_in((call.args, call.kwargs)):
+            self._engine.resolve(parts(handle)[0])
+        started = time.monotonic()
+        self._session.set_tracing(device)
+        try:
+            args = positional(call.function, call.args, call.kwargs)
+            compiled, sources, new = self._compiled[device].get(call.function, args, call.static)
+        finally:
+            self._session.set_tracing(None)
+        if new:
+            self._tell_compiled(call, compiled)
+        plain = inputs.Plaintext(compiled, sources)
+        asked: list[Asked] = []
+        wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.traced.inputs))]
+        types = compiled.traced.plan.output_types
+        made = [self._engine.wire(device) for _ in types]
+        run = Run(
+            device,
+            self._engine.step(),
+            compiled.fingerprint,
+            tuple(w.number for w in wires),
+            tuple(w.number for w in made),
+        )
+        self._announce_plan(call, compiled, [*(a.command for a in asked), run])
+        if asked or new:
+            self._engine.agree(call)
+            self.provide(asked)
+            started = time.monotonic()
+        try:
+            self._engine.devices.run(run, compiled.schedule, started)
+        except ProtocolError:
+            self._engine.agree(call)
+            raise
+        self._engine.agree(call)
+        forms = [(PUBLIC if w == "public" else SECRET, w) for w in compiled.schedule.output_wires]
+        with self._session.changed:
+            value = call.result
+            value.wires, value.forms, value.rebuild = made, forms, compiled.rebuild
+            value.plan_types, value.trace_seconds = list(types), compiled.seconds
+            value.describe(compiled.structure, compiled.types)
+            self._session.changed.notify_all()
+
+    def _tell_compiled(self, call: calls.SecureCall, compiled: Compiled) -> None:
+        for warning in compiled.traced.warnings:
+            log.warning("%s: %s", call.name, warning)
+        plan, scheduled = compiled.traced.plan, compiled.schedule
+        log.info(
+            "%s() is a plan of %d ops in %d rounds (%s), traced in %.2f s", call.name, len(plan.nodes),
+            scheduled.rounds, plan.fingerprint[:8], compiled.seconds,
+        )  # fmt: skip
+
+    def _announce_plan(self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run]) -> None:
+        """The plan itself goes, once, from one party, to those without a program; the others compare fingerprints."""
+        plans = []
+        if compiled.fingerprint not in self._shipped:
+            self._shipped.add(compiled.fingerprint)
+            self._engine.ledger.plans[call.number] = compiled.traced.plan
+            if self._engine.roster.leader == self._session.me:
+                plans.append(compiled.traced.plan.encoded)
+        self._engine.announce(call, asked, plans)
+
+    def _input(
+        self, device: str, compiled: Compiled, sources: list[Source], index: int, plain: inputs.Plaintext,
+        asked: list[Asked],
+    ) -> Wire:  # fmt: skip
+        """The wire of one plan input: on the device already, or to be shared or published by this call."""
+        type_ = compiled.traced.plan.input_types[index]
+        wire = device_wire(compiled, sources, index)
+        if wire is not None:
+            return wire
+        kept, key = inputs.memo(compiled, sources, index, type_)
+        if key in kept:
+            return kept[key]
+        party, name = inputs.provider(compiled, sources, index)
+        party = party or self.publisher(device)
+        words = (lambda: plain.words(index, type_)) if party == self._session.me else None
+        kept[key] = self.ask(device, party, type_, name, words, asked)
+        return kept[key]
+
+    def ask(
+        self, device: str, party: str, type_: Type, name: str, words: Words | None,
+        asked: list[Asked],
+    ) -> Wire:  # fmt: skip
+        wire = self._engine.wire(device)
+        kind = Publish if type_.public else Share
+        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words))
+        shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
+        if words is not None:
+            how = "publishes" if type_.public else "shares, masked,"
+            log.info("%s %s (%s) of %s with %s", how, shown, trees.size(8 * type_.size), name, device)
+        else:
+            log.debug("%s provides %s of %s to %s", party, shown, name, device)
+        return wire
+
+    def publisher(self, device: str) -> str:
+        """Who computes and sends public values: the first computing party that has the program, else the leader."""
+        computing = self._session.config.devices[device].parties
+        return next((p for p in computing if p in self._engine.roster.programs), self._engine.roster.leader)
+
+    def provide(self, asked: Sequence[Asked]) -> None:
+        """Bring the inputs to their device."""
+        for each in asked:
+            array = each.words() if each.words is not None else None
+            if isinstance(each.command, Publish):
+                self._engine.devices.publish(each.command, array)
+            else:
+                self._engine.devices.share(each.command, array)
+
+
+def device_wire(compiled: Compiled, sources: Sequence[Source], index: int) -> Wire | None:
+    """The wire of plan input `index` where it is a leaf that is on the device already."""
+    from mpcrt.tracing import Leaf
+
+    origin = compiled.traced.inputs[index]
+    if not isinstance(origin, Leaf):
+        return None
+    source = sources[origin.index]
+    if source.value is None or source.value.wires is None:
+        return None
+    return source.value.wires[source.index]
