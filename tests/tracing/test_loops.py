@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import abstract, compare, evaluate
+from evaluation import abstract, check, compare, evaluate
 from jax import lax
 
 from mpcrt.errors import TraceError
@@ -78,14 +78,14 @@ LOOPS = [scan, backwards, counted, updated, whiled, nested, bits, branching, sch
 
 @pytest.mark.parametrize("unrolled", [True, False], ids=["unrolled", "kept"])
 @pytest.mark.parametrize("function", LOOPS, ids=lambda f: f.__name__)
-def test_loop(check, monkeypatch, function, unrolled):
+def test_loop(monkeypatch, function, unrolled):
     monkeypatch.setattr(loops, "UNROLL_EQNS", 10_000 if unrolled else 0)
     traced = check(function, X, W, ulps=150)
     assert any(n.op == "loop" for n in traced.plan.nodes) != unrolled
 
 
 @pytest.mark.parametrize("function", LOOPS, ids=lambda f: f.__name__)
-def test_loop_of_two_owners(check, monkeypatch, function):
+def test_loop_of_two_owners(monkeypatch, function):
     monkeypatch.setattr(loops, "UNROLL_EQNS", 0)
     check(function, X, W, ulps=150, visibility=["private(bob)", "private(alice)"])
 
@@ -138,5 +138,5 @@ def test_a_long_loop_stays_one_op():
     assert len(traced.plan.nodes) < 20
 
 
-def test_no_trips(check):
+def test_no_trips():
     check(lambda x, w: lax.scan(lambda h, r: (h @ w, h), x[0], x[:0]), X, W)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import abstract, compare, evaluate
+from evaluation import abstract, check, compare, evaluate
 from jax import lax
 
 from mpcrt.tracing import trace
@@ -23,7 +23,7 @@ def reals(*shape, seed=0, scale=1.0):
     return (np.random.default_rng(seed).normal(size=shape) * scale).astype(F)
 
 
-def test_logistic_regression_with_grad(check):
+def test_logistic_regression_with_grad():
     """Five steps: each step's error is a few roundings of the gradient's terms, and sigmoid's 5e-5."""
     x = reals(40, 6)
     y = (x[:, 0] > 0).astype(F)
@@ -54,7 +54,7 @@ def layers(*widths):
     return [(reals(a, b, seed=a, scale=a**-0.5), reals(b, seed=b, scale=0.1)) for a, b in itertools.pairwise(widths)]
 
 
-def test_mlp_and_its_gradient(check):
+def test_mlp_and_its_gradient():
     params, x, y = layers(12, 16, 5), reals(8, 12), np.eye(5, dtype=F)[np.arange(8) % 5]
 
     def loss(params, x, y):
@@ -80,14 +80,14 @@ CNN = {
 }  # fmt: skip
 
 
-def test_cnn_and_its_gradient(check):
+def test_cnn_and_its_gradient():
     x = reals(2, 8, 8, 1)
     traced = check(cnn, CNN, x, ulps=60, visibility=["private(alice)", "private(bob)"])
     assert [c.leaves for c in traced.hoisted] == [(5,)], "only 1/sqrt(variance) is computed beforehand"
     check(jax.grad(lambda p, x: jnp.mean(cnn(p, x) ** 2)), CNN, x, ulps=400)
 
 
-def test_layer_norm(check):
+def test_layer_norm():
     def norm(x, g):
         mean = x.mean(-1, keepdims=True)
         return (x - mean) * lax.rsqrt(((x - mean) ** 2).mean(-1, keepdims=True) + 1e-5) * g
@@ -103,13 +103,13 @@ def attention(x, p):
     return jnp.einsum("hts,hse->the", jax.nn.softmax(scores), v).reshape(x.shape)
 
 
-def test_causal_attention_and_its_gradient(check):
+def test_causal_attention_and_its_gradient():
     p = {n: reals(16, 2, 8, seed=i, scale=0.25) for i, n in enumerate("qkv")}
     check(attention, reals(6, 16), p, ulps=120)
     check(jax.grad(lambda x, p: jnp.mean(attention(x, p) ** 2), (0, 1)), reals(6, 16), p, ulps=200)
 
 
-def test_recurrent_network(check):
+def test_recurrent_network():
     def cell(h, x, p):
         return jnp.tanh(x @ p["in"] + h @ p["rec"])
 
@@ -120,7 +120,7 @@ def test_recurrent_network(check):
     check(predict, reals(12, 5), p, ulps=100)
 
 
-def test_vmap(check):
+def test_vmap():
     check(jax.vmap(lambda x, w: jnp.dot(x, w) + x.max(), (0, None)), reals(5, 4), reals(4, seed=1), ulps=12)
 
 
@@ -179,7 +179,7 @@ check(lambda p, x: model.stateless_call(p[0], p[1], x, training=False)[0], (trai
 HARNESS = """
 import sys
 sys.path.insert(0, {here!r})
-from conftest import abstract, compare, evaluate
+from evaluation import abstract, check, compare, evaluate
 import jax
 from mpcrt.tracing import trace
 def check(function, params, x, tolerance):

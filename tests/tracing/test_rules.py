@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from evaluation import check
 from jax import lax
 
 F = np.float32
@@ -194,7 +195,7 @@ CASES = [pytest.param(case, id=f"{group}: {name}") for group, cases in GROUPS.it
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_rule(check, case):
+def test_rule(case):
     function, args, ulps = case
     check(function, *args, ulps=ulps)
 
@@ -217,7 +218,7 @@ LAYOUTS = [
     ],
     ids=["same", "strided", "dilated", "cropped"],
 )
-def test_convolution(check, numbers, options):
+def test_convolution(numbers, options):
     names, x, k = numbers
     options = {"window_strides": (1, 1), **options}
     check(
@@ -225,7 +226,7 @@ def test_convolution(check, numbers, options):
     )
 
 
-def test_convolution_groups_and_gradients(check):
+def test_convolution_groups_and_gradients():
     def depthwise(x, k):
         return lax.conv_general_dilated(
             x, k, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), feature_group_count=2
@@ -237,7 +238,7 @@ def test_convolution_groups_and_gradients(check):
     check(lambda a, b: lax.conv(a, b, (1,), "SAME"), reals(2, 3, 7), reals(4, 3, 3), ulps=40)
 
 
-def test_batch_groups(check):
+def test_batch_groups():
     check(
         lambda a, b: lax.conv_general_dilated(
             a, b, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), batch_group_count=2

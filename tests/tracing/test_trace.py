@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import ULP, abstract, compare, evaluate
+from evaluation import ULP, abstract, compare, evaluate
 from jax import lax
 
 from mpcrt.errors import InputError, TraceError

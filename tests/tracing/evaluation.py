@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-import pytest
 
 from mpcrt.protocols import plaintext
 from mpcrt.ring.codec import decode, encode
@@ -16,8 +15,8 @@ def abstract(tree, visibility="secret"):
     return jax.tree_util.tree_map(lambda a: Abstract(np.shape(a), np.asarray(a).dtype, visibility), tree)
 
 
-def evaluate(traced, args):
-    """The result pytree of a traced function on concrete arguments, by the plaintext reader."""
+def inputs_of(traced, args):
+    """The plan's inputs, hoisted calls evaluated: uint64 of ring elements, uint8 of bits."""
     leaves = [np.asarray(a) for a in jax.tree_util.tree_leaves(args)]
     hoisted = [call.function(*(leaves[i] for i in call.leaves)) for call in traced.hoisted]
     values = []
@@ -26,12 +25,21 @@ def evaluate(traced, args):
         (t,) = node.results
         assert array.shape == t.shape
         values.append(array.astype(np.uint8) if t.kind == "bit" else encode(array, t.fraction))
-    outputs = plaintext.run(traced.plan, values)
+    return values
+
+
+def outputs_of(traced, outputs):
+    """The result pytree of the plan's outputs."""
     results = []
     for words, t, (shape, dtype) in zip(outputs, traced.plan.output_types, traced.out_avals, strict=True):
         assert t.shape == shape and (t.kind == "bit") == (dtype == np.bool_)
         results.append(words.astype(bool) if t.kind == "bit" else decode(words, t.fraction, dtype))
     return traced.unflatten(results)
+
+
+def evaluate(traced, args):
+    """The result pytree of a traced function on concrete arguments, by the plaintext reader."""
+    return outputs_of(traced, plaintext.run(traced.plan, inputs_of(traced, args)))
 
 
 def compare(result, expected, tolerance):
@@ -49,15 +57,10 @@ def compare(result, expected, tolerance):
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.fixture
-def check():
-    """check(function, *args, tolerance=...): traces with all arguments secret, runs in the clear, compares; gives the
-    Traced. The tolerance is in units of 2^-18, one rounding."""
-
-    def run(function, *args, ulps=2.0, visibility="secret", **options):
-        given = [abstract(a, v) for a, v in zip(args, np.broadcast_to(visibility, len(args)), strict=True)]
-        traced = trace(function, given, parties=PARTIES, **options)
-        compare(evaluate(traced, args), jax.jit(function)(*args), ulps * ULP)
-        return traced
-
-    return run
+def check(function, *args, ulps=2.0, visibility="secret", **options):
+    """Traces, with the visibility of each argument, runs in the clear, and compares with plain JAX; gives the Traced.
+    The tolerance is in units of 2^-18, one rounding."""
+    given = [abstract(a, v) for a, v in zip(args, np.broadcast_to(visibility, len(args)), strict=True)]
+    traced = trace(function, given, parties=PARTIES, **options)
+    compare(evaluate(traced, args), jax.jit(function)(*args), ulps * ULP)
+    return traced
