@@ -280,6 +280,8 @@ class Lowering:
             # The sign of floor(z / 2^k) is read from z itself: |z| < 2^62 is the truncation's own precondition.
             v, drop = self.once("base", v, h.type, Rep.OPENED), drop + h.bits
             bits = min(bits, 63 - drop)
+            if bits < 1:
+                raise PlanError(f"msb above bit {drop} of what was truncated")
         spec = compare_spec(drop, bits - 1)
         return self.one("msb", (self.wire(v),), type, Rep.PENDING, {"spec": spec}, len(spec.levels), deferred=True)
 

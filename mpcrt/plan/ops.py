@@ -52,6 +52,11 @@ def ints(value: object, length: int | None = None) -> tuple[int, ...]:
     return value
 
 
+def plain(value: object) -> bool:
+    """Whether this is a tuple of integers, strings and such tuples, so that it can be a key."""
+    return isinstance(value, tuple) and all(isinstance(v, int | str) or plain(v) for v in value)
+
+
 def natural(value: object, below: int = 1 << 40) -> int:
     need(type(value) is int and 0 <= value < below, f"{value!r} is not an integer in [0, {below})")
     return value  # type: ignore[return-value]
@@ -313,7 +318,7 @@ def _(types, a):
     """g(x) by dealer samples over the public basis that `function` and `parameters` give; `fraction` bits come out."""
     (x,) = types
     ring(x)
-    need(isinstance(a["function"], str) and isinstance(a["parameters"], tuple), "bad samples attributes")
+    need(isinstance(a["function"], str) and plain(a["parameters"]), "bad samples attributes")
     return (x.with_(fraction=natural(a["fraction"], 63), visibility=SECRET if not x.public else PUBLIC),)
 
 

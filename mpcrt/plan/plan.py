@@ -107,6 +107,9 @@ class Plan:
             for t in node.results:
                 need(t.size <= limits.value, f"{node.op} makes {t.size} elements; at most {limits.value} are allowed")
                 total += t.size
+            if node.op == "conv":
+                wide = dilated(self.types[node.operands[0]], node.attrs)
+                need(wide <= limits.value, f"conv pads to {wide} elements; at most {limits.value} are allowed")
             if node.op == "loop":
                 node.attrs["body"].verify(limits, trips * max(node.attrs["trips"], 1))
         need(total <= limits.total, f"plan of {total} elements; at most {limits.total} are allowed")
@@ -141,7 +144,8 @@ def decode(tree: object, depth: int) -> Plan:
     nodes: list[Node] = []
     types: list[Type] = []
     for row in rows:
-        need(isinstance(row, tuple) and len(row) == 3 and row[0] in OPS, "unknown op")
+        known = isinstance(row, tuple) and len(row) == 3 and isinstance(row[0], str) and row[0] in OPS
+        need(known, "unknown op")
         name, operands, values = row
         schema = OPS[name]
         need(isinstance(values, tuple) and len(values) == len(schema.attrs), f"malformed {name}")
@@ -161,6 +165,13 @@ def make(name: str, operands: tuple[int, ...], attrs: dict, types: list[Type]) -
     need(schema.operands in (None, len(operands)), f"{name} takes {schema.operands} operands")
     results = schema.infer(tuple(types[v] for v in operands), attrs)
     return Node(name, operands, attrs, len(types), results)
+
+
+def dilated(x: Type, attrs: dict) -> int:
+    """Elements of a convolution's input with its dilation and padding, which the reference kernel lays out."""
+    sides = zip(x.shape[1:-1], attrs["lhs_dilation"], attrs["padding"][::2], attrs["padding"][1::2], strict=True)
+    space = (max(n - 1, 0) * d + 1 + max(low, 0) + max(high, 0) for n, d, low, high in sides)
+    return x.shape[0] * math.prod(space) * x.shape[-1]
 
 
 def constant_array(node: Node) -> np.ndarray:

@@ -16,6 +16,7 @@ Steps run by level: level k holds what starts when k rounds are over. A loop run
 Rounds = levels with openings + the rounds of loops.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -103,6 +104,18 @@ class Schedule:
     @property
     def fingerprint(self) -> str:
         return self.plan.fingerprint
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of the plan's fingerprint and of every step. Stream keys are bound to it: releases that lower one
+        plan differently share no word, so that together they compute noise instead of masking two values alike."""
+        rows = [f"{self.fingerprint} {self.parties} {CHUNK} {self.inputs} {self.outputs}"]
+        rows += [f"{h.type} {h.rep} {h.deferred} {h.holder} {h.bits} {h.shared}" for h in self.held]
+        for s in self.steps:
+            attrs = [(k, v) for k, v in sorted(s.attrs.items()) if k not in ("node", "body")]
+            body = s.attrs["body"].digest if s.rule == "loop" else ""
+            rows.append(f"{s.number} {s.rule} {s.operands} {s.results} {s.start} {s.size} {s.chunked} {attrs} {body}")
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     @cached_property
     def output_wires(self) -> tuple[str, ...]:

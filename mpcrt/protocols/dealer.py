@@ -28,9 +28,9 @@ class DealerRun:
     zeros = False
     context = DealerContext
 
-    def __init__(self, dealer: "Dealer", call: int, fingerprint: str) -> None:
+    def __init__(self, dealer: "Dealer", call: int, digest: str) -> None:
         self.me, self.parties, self.call = dealer.me, dealer.parties, call
-        self.prgs = tuple(dealer.keys.prg(p, fingerprint) for p in dealer.parties)
+        self.prgs = tuple(dealer.keys.prg(p, digest) for p in dealer.parties)
         self.corrections = Writer(dealer.link, dealer.parties, call)
         self.positions = dealer.positions
 
@@ -96,7 +96,7 @@ class Dealer:
         """The masks of the schedule's outputs (None for plain shares), public ones as arrays; sends all corrections."""
         if schedule.parties != len(self.parties):
             raise ProtocolError(f"a schedule for {schedule.parties} parties, {len(self.parties)} compute")
-        run = DealerRun(self, call, schedule.fingerprint)
+        run = DealerRun(self, call, schedule.digest)
         outputs = Execution(run, schedule, list(inputs), 0).go()
         run.corrections.end()
         return outputs

@@ -1,4 +1,4 @@
-"""The stream keys of one process: one a peer and plan, derived from the seed the two share and the run's nonce."""
+"""The stream keys of one process: one a peer and schedule, derived from the seed the two share and the run's nonce."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,12 +15,12 @@ class Keys:
         self._seeds = dict(seeds)
         self._made: dict[tuple[str, str], Any] = {}
 
-    def prg(self, peer: str, fingerprint: str):
-        """The generator shared with `peer` for the plan of this fingerprint."""
-        key = (peer, fingerprint)
+    def prg(self, peer: str, use: str):
+        """The generator shared with `peer` for one use: a schedule, by its digest, "input" or "reveal"."""
+        key = (peer, use)
         if key not in self._made:
             names = "\0".join(sorted((self.me, peer)))
-            label = f"{names}\0{fingerprint}".encode()
+            label = f"{names}\0{use}".encode()
             self._made[key] = Prg(derive_key((self._seeds[peer],), self.nonce, label))
         return self._made[key]
 

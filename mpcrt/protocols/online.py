@@ -38,11 +38,11 @@ class OnlineRun:
 
     zeros = True
 
-    def __init__(self, party: "Online", call: int, fingerprint: str) -> None:
+    def __init__(self, party: "Online", call: int, digest: str) -> None:
         self.link, self.me, self.parties, self.call = party.link, party.me, party.parties, call
         self.lead = party.me == party.parties[0]
         self.peers = tuple(p for p in party.parties if p != party.me)
-        self.prg = party.keys.prg(party.dealer, fingerprint)
+        self.prg = party.keys.prg(party.dealer, digest)
         self.corrections = Reader(party.link, party.dealer, call)
         self.positions = party.positions
         self.progress = party.statistics
@@ -214,7 +214,7 @@ class Online:
         """
         if schedule.parties != len(self.parties):
             raise ProtocolError(f"a schedule for {schedule.parties} parties, {len(self.parties)} compute")
-        run = OnlineRun(self, call, schedule.fingerprint)
+        run = OnlineRun(self, call, schedule.digest)
         outputs = Execution(run, schedule, list(inputs), 0).go()
         run.corrections.end()
         return outputs
