@@ -17,6 +17,7 @@ import numpy as np
 from mpcrt.errors import (
     DisagreementError,
     InputError,
+    LinkError,
     MpcrtError,
     PeerFailed,
     PeerLost,
@@ -115,8 +116,7 @@ class Engine:
         if isinstance(error, DisagreementError):
             time.sleep(DISAGREEMENT_SECONDS)
         if self.link is not None and not isinstance(error, PeerFailed):
-            culprit = error.peer if isinstance(error, PeerLost) and error.peer else self.session.me
-            self.link.abort(Failure(culprit, name, number, exit_code(error)))
+            self.link.abort(failure_of(error, self.session.me, name, number))
 
     def _run(self, call: calls.Call) -> None:
         match call:
@@ -275,6 +275,13 @@ class Engine:
         for peer in self.up.peers:
             if peer not in self.roster.programs:
                 self.up.recv(peer, Address(Kind.STEP, call.number), limit=1024)
+
+
+def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure:
+    """What the others are told: who, where and which code. The reason goes along only where it cannot hold data."""
+    culprit = error.peer if isinstance(error, PeerLost) and error.peer else me
+    reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
+    return Failure(culprit, name, number, exit_code(error), reason)
 
 
 def flatten_result(result: Any, name: str) -> tuple[trees.Structure, list[Any]]:

@@ -14,14 +14,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
+from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError, UserFunctionError
 from mpcrt.runtime import current, programs
-from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine
+from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine, failure_of
 from mpcrt.runtime.follower import Service
 from mpcrt.runtime.hello import Roster, greet
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.session import Session, exit_code
-from mpcrt.transport.link import Failure, Link
+from mpcrt.transport.link import Link
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
@@ -121,8 +121,7 @@ def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster]) -> int
             time.sleep(2 * DISAGREEMENT_SECONDS)
         failure = as_failure(error, f"call {number}")
         if not isinstance(failure, PeerFailed):
-            culprit = failure.peer if isinstance(failure, PeerLost) and failure.peer else link.name
-            link.abort(Failure(culprit, text.split("(")[0], number, exit_code(failure)))
+            link.abort(failure_of(failure, link.name, text.split("(")[0], number))
         raise public_failure(failure) from error
     finally:
         close(link)
@@ -208,8 +207,7 @@ def as_failure(error: BaseException, where: str) -> BaseException:
 def public_failure(failure: BaseException) -> BaseException:
     """As this process ends with it: a disagreement that a peer found first is a disagreement here."""
     if isinstance(failure, PeerFailed) and failure.code == DisagreementError.exit_code:
-        where = f"at call {failure.number}" + (f" ({failure.function})" if failure.function else "")
-        return DisagreementError(f"the parties disagree {where}, as {failure.party} found; its log says how")
+        return DisagreementError(str(failure))
     return failure
 
 
