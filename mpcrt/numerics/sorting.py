@@ -1,7 +1,7 @@
-"""Sorting along the last axis: by ranks up to 16 values, from there by a bitonic network of exchanges.
+"""Sorting along the last axis: by ranks up to 16 values, above by a secret shuffle and opened comparisons.
 
-Neither opens a comparison, so nothing about order or ties shows; the network takes 4 rounds a stage,
-log2(n) (log2(n) + 1) / 2 stages.
+Where keys with their indices do not fit 64 bits, a bitonic network of exchanges takes over: 4 rounds a stage,
+log2(n) (log2(n) + 1) / 2 stages. Nothing about order or ties shows in any of them.
 """
 
 import math
@@ -10,6 +10,7 @@ import numpy as np
 
 from mpcrt.numerics.extrema import GROUP, losses, pairs
 from mpcrt.plan import Builder, Value
+from mpcrt.plan.sorting import index_bits
 
 FILLING_BITS = 46
 
@@ -21,7 +22,11 @@ def sort(b: Builder, x: Value, bits: int | None = None) -> Value:
         return x
     x = b.truncate(x) if x.fraction else x
     bits = bits or (48 if x.fraction else 64)
-    return by_ranks(b, x, bits) if n <= GROUP else by_network(b, x, bits)
+    if n <= GROUP:
+        return by_ranks(b, x, bits)
+    if bits + index_bits(n) <= 64:
+        return b.one("sort", x, bits=bits)
+    return by_network(b, x, bits)
 
 
 def by_ranks(b: Builder, x: Value, bits: int) -> Value:

@@ -13,6 +13,7 @@ from itertools import count
 from mpcrt.plan.ops import PlanError
 from mpcrt.plan.plan import Node, Plan
 from mpcrt.plan.schedule import Held, Rep, Schedule, Step
+from mpcrt.plan.sorting import sort_spec
 from mpcrt.plan.types import Type
 from mpcrt.ring.blocks import compare_spec, equal_spec
 
@@ -21,7 +22,7 @@ LINEAR = LAYOUT | {"add", "neg", "sum", "shift", "scale", "xor"}
 BILINEAR = {"mul", "dot", "conv"}
 CHUNKED = {
     "expose", "expose_product", "mask_shares", "resolve", "fork_shares", "settle", "join", "lift", "select", "multiply",
-    "and", "msb", "eqz", "samples",
+    "and", "msb", "eqz", "samples", "disclose",
 }  # fmt: skip
 
 
@@ -305,6 +306,33 @@ class Lowering:
 
     def lower_samples(self, node: Node, operands: list[int], type: Type) -> int:
         return self.one("samples", (self.wire(operands[0]),), type, Rep.PENDING, dict(node.attrs))
+
+    def lower_sort(self, node: Node, operands: list[int], type: Type) -> int:
+        """The shuffle, then batch after batch; see protocols/ops/sorting.py."""
+        n = type.shape[-1]
+        if n < 2 or not type.size:
+            return operands[0]
+        spec = sort_spec(type.size // n, n)
+        compare = {"spec": compare_spec(0, node.attrs["bits"] + spec.index_bits - 1)}
+        keyed = Type((2, spec.rows, n))
+        v = self.one("sort_keys", (self.wire(operands[0]),), keyed, Rep.OPENED)
+        for party in range(self.parties):
+            v = self.wire(self.one("permute", (v,), keyed, Rep.PENDING, {"party": party}, deferred=True))
+        shares = self.pending(v, False)
+        order = -1
+        for batch, size in enumerate(spec.batches):
+            pairs, attrs = Type((size,)), {"spec": spec}
+            if batch:
+                difference = self.wire(self.one("sort_pairs", (shares, order), pairs, Rep.PENDING))
+            else:
+                difference = self.one("sort_sample", (v,), pairs, Rep.OPENED, attrs)
+            bits = Type((size,), "bit")
+            rounds = len(compare["spec"].levels)
+            sign = self.one("msb", (difference,), bits, Rep.PENDING, compare, rounds, deferred=True)
+            told = self.one("disclose", (sign,), bits, Rep.LOCAL, rounds=1)
+            rule, known = ("sort_refine", (order, told)) if batch else ("sort_start", (told,))
+            order = self.one(rule, known, Type((spec.rows, n)), Rep.LOCAL, attrs)
+        return self.one("sorted", (shares, order), type, Rep.PENDING)
 
     def lower_loop(self, node: Node, operands: list[int]) -> list[int]:
         """Constants and xs enter as wires or public values, carries as PENDING; carries and ys leave as PENDING."""

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mpcrt.errors import ProtocolError
+from mpcrt.plan.sorting import index_bits
 from mpcrt.plan.types import PUBLIC, SECRET, Type, join
 
 Attrs = dict[str, object]
@@ -311,6 +312,17 @@ def _(types, a):
     ring(x)
     need(b.shape == x.shape, f"select of {b} and {x}")
     return (x.with_(visibility=joined(types)),)
+
+
+@op("sort", 1, "bits")
+def _(types, a):
+    """Ascending along the last axis, as signed; differences fit `bits` bits, and leave room for an index."""
+    (x,) = types
+    ring(x)
+    need(x.shape, "sort of a scalar")
+    bits, n = natural(a["bits"], 65), x.shape[-1]
+    need(bits >= 2 and bits + index_bits(n) <= 64, f"sort of {n} values whose differences have {bits} bits")
+    return (x,)
 
 
 @op("samples", 1, "function", "fraction", "parameters")

@@ -8,6 +8,7 @@ OPENED   D = x + l public to the parties; l known to the dealer alone (an absorb
 PENDING  x = sum u_i + L; `deferred` says whether L may differ from 0. Not deferred: plain shares.
 FORKED   floor(z / 2^k) of a wire z with D = z + l: P - R + q 2^(64-k) m, see protocols/ops/truncation.py.
 DEALT    shares of a dealer-known vector (a bit's mask in the ring).
+LOCAL    known to the parties in the clear and not to the dealer (results of comparisons in a sort).
 
 Bits use the same names with exclusive or for addition: PENDING bits are xor shares, a MASKED or OPENED bit is b = c
 ^ beta.
@@ -36,6 +37,7 @@ class Rep(StrEnum):
     PENDING = "pending"
     FORKED = "forked"
     DEALT = "dealt"
+    LOCAL = "local"
 
 
 @dataclass(frozen=True, slots=True)

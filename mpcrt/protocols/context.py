@@ -66,6 +66,13 @@ class Context:
     def _place(self, role: int, per: int) -> tuple[int, int]:
         return self._stream | role, (self.low >> 6) * per
 
+    def _claimed(self, generator, role: int, count: int) -> np.ndarray:
+        """Words of one generator, used for nothing else."""
+        stream, offset = self._place(role, 64)
+        if self.run.positions is not None:
+            self.run.positions.claim(generator, stream, offset, offset + count)
+        return generator.words(stream, count, offset)
+
 
 class OnlineContext(Context):
     """`lead`: whether this party adds public terms."""
@@ -79,6 +86,11 @@ class OnlineContext(Context):
     def leads(self, party: str | None) -> bool:
         """Whether this party adds public terms where `party`, if it computes, should."""
         return self.run.me == party if party in self.run.parties else self.run.lead
+
+    def known_to(self, party: str, role: int, count: int) -> np.ndarray:
+        """Words that only `party`, which is this one, and the dealer know."""
+        assert party == self.run.me, party
+        return self._claimed(self.run.prg, role, count)
 
     def open(
         self, share: np.ndarray, role: int, per: int = 64, out: np.ndarray | None = None, own: bool = False
@@ -137,6 +149,10 @@ class DealerContext(Context):
 
     def leads(self, party: str | None) -> bool:
         return True
+
+    def known_to(self, party: str, role: int, count: int) -> np.ndarray:
+        """Words that only `party` and the dealer know."""
+        return self._claimed(self.run.prgs[self.run.parties.index(party)], role, count)
 
     def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
         """The masks of an opening of this step: the sum (xor) of all parties' mask shares."""
