@@ -46,7 +46,6 @@ def test_breast_cancer(two_parties, tmp_path):
 
 @pytest.mark.parametrize("program", ["frameworks/flax_digits.py", "frameworks/keras_digits.py"])
 def test_frameworks(two_parties, tmp_path, program):
-    pytest.importorskip(program.split("/")[1].split("_")[0])
     scores = tmp_path / "scores.npz"
     run(two_parties, program, "--out", str(scores))
     name = program.split("/")[1].removesuffix(".py")

@@ -27,7 +27,7 @@ def seeds(names: tuple[str, ...]) -> dict[str, dict[str, bytes]]:
 
 @dataclass
 class Outcome:
-    """What one run gave: values by reader, rounds, bytes, and each link's statistics."""
+    """What one run gave: values by reader, rounds, bytes, and in threads each link's statistics."""
 
     values: list[np.ndarray]
     rounds: int
@@ -40,6 +40,85 @@ class Outcome:
     @property
     def party_bytes(self) -> int:
         return sum(self.each_party_bytes)
+
+
+@dataclass
+class Job:
+    """One run of a plan: its secret inputs are shared by `owners`, its outputs revealed to "owner", who does not compute.
+
+    `calls` is the first call number it uses; a link lives through many jobs.
+    """
+
+    plan: Plan
+    inputs: list[np.ndarray]
+    owners: list[str]
+    parties: tuple[str, ...]
+    nonce: bytes
+    seeds: dict[str, bytes]
+    debug: bool = True
+    calls: int = 0
+
+    def do(self, link) -> tuple[int, int, list]:
+        """(rounds, bytes sent, values seen) of the link's owner in this job."""
+        self.types = self.plan.input_types
+        self.schedule = schedule(self.plan, len(self.parties))
+        role = self.owner if link.name == "owner" else self.dealer if link.name == "dealer" else self.party
+        return role(link)
+
+    def reveal_call(self, output: int) -> int:
+        return self.calls + len(self.types) + 2 + output
+
+    def party(self, link) -> tuple[int, int, list]:
+        me = link.name
+        online = Online(link, me, self.parties, "dealer", Keys(me, self.nonce, self.seeds), self.debug)
+        given = []
+        for i, (t, node, owner) in enumerate(zip(self.types, self.plan.inputs, self.owners, strict=True)):
+            if t.public:
+                given.append(self.inputs[i])
+                continue
+            wire = online.share(self.calls + i + 1, t, owner, self.inputs[i] if owner == me else None)
+            if node.attrs["wire"] == "shared":
+                wire = online._share_of(wire, t).copy()
+                wire = wire if t.kind == "bit" else wire.reshape(t.shape)
+            given.append(wire)
+        before, sent = online.statistics.rounds, self.sent(link)
+        outputs = online.run(self.calls + len(self.types) + 1, self.schedule, given)
+        rounds, sent = online.statistics.rounds - before, self.sent(link) - sent
+        seen = []
+        for i, (value, t) in enumerate(zip(outputs, self.schedule.output_types, strict=True)):
+            if self.schedule.output_wires[i] == "public":
+                seen.append(value)
+            else:
+                online.reveal(self.reveal_call(i), value, t, ("owner",))
+        return rounds, sent, seen
+
+    def sent(self, link) -> int:
+        return sum(
+            link.statistics.total("sent", peer=p, kind=Kind.OPEN).payload for p in self.parties if p != link.name
+        )
+
+    def dealer(self, link) -> tuple[int, int, list]:
+        reader = Dealer(link, "dealer", self.parties, Keys("dealer", self.nonce, self.seeds), self.debug)
+        given = []
+        for i, (t, node, owner) in enumerate(zip(self.types, self.plan.inputs, self.owners, strict=True)):
+            if t.public:
+                given.append(self.inputs[i])
+                continue
+            wire = reader.share(self.calls + i + 1, t, owner)
+            given.append(None if node.attrs["wire"] == "shared" else wire)
+        before = link.statistics.total("sent", kind=Kind.DEAL).payload
+        reader.run(self.calls + len(self.types) + 1, self.schedule, given)
+        return 0, link.statistics.total("sent", kind=Kind.DEAL).payload - before, []
+
+    def owner(self, link) -> tuple[int, int, list]:
+        for i, (t, who) in enumerate(zip(self.types, self.owners, strict=True)):
+            if who == "owner" and not t.public:
+                provide(link, self.calls + i + 1, t, self.inputs[i], self.parties, "dealer")
+        seen = []
+        for i, t in enumerate(self.schedule.output_types):
+            public = self.schedule.output_wires[i] == "public"
+            seen.append(None if public else receive(link, self.reveal_call(i), t, self.parties))
+        return 0, 0, seen
 
 
 def parallel(functions: dict, links: dict) -> dict:
@@ -64,74 +143,33 @@ def parallel(functions: dict, links: dict) -> dict:
     return results
 
 
+def in_threads(jobs: dict[str, Job], recorder=None) -> tuple[dict, dict]:
+    """Each party's job in a thread of this process, on in-memory links."""
+    links = dict(MemoryNetwork(tuple(jobs), idle=60))
+    if recorder is not None:
+        for name, link in links.items():
+            link.recorder = recorder(name)
+    return parallel({name: (lambda name=name: jobs[name].do(links[name])) for name in jobs}, links), links
+
+
+processes = None
+"""`processes(jobs) -> results` while tests run on ZeroMQ between processes (see conftest.py), else None."""
+
+
 def run(plan: Plan, inputs: list[np.ndarray], n: int = 2, owners=None, debug: bool = True, recorder=None) -> Outcome:
     """Shares the secret inputs (by `owners`, default: "owner" who does not compute), runs, reveals to an outsider."""
     parties = NAMES[:n]
     names = (*parties, "dealer", "owner")
-    links = dict(MemoryNetwork(names, idle=60))
-    if recorder is not None:
-        for name, link in links.items():
-            link.recorder = recorder(name)
     table, nonce = seeds(names), random_bytes(32)
-    lowered = schedule(plan, n)
-    types = plan.input_types
-    owners = owners or ["owner"] * len(types)
-    out_types = lowered.output_types
-    call_run, call_reveal = 1000, 2000
-
-    def party(me):
-        online = Online(links[me], me, parties, "dealer", Keys(me, nonce, table[me]), debug)
-        given = []
-        for i, (t, node, owner) in enumerate(zip(types, plan.inputs, owners, strict=True)):
-            if t.public:
-                given.append(inputs[i])
-                continue
-            wire = online.share(i + 1, t, owner, inputs[i] if owner == me else None)
-            if node.attrs["wire"] == "shared":
-                wire = online._share_of(wire, t).copy()
-                wire = wire if t.kind == "bit" else wire.reshape(t.shape)
-            given.append(wire)
-        before = online.statistics.rounds
-        outputs = online.run(call_run, lowered, given)
-        revealed = []
-        for i, (value, t) in enumerate(zip(outputs, out_types, strict=True)):
-            if lowered.output_wires[i] == "public":
-                revealed.append(value)
-            else:
-                online.reveal(call_reveal + i, value, t, ("owner",))
-        sent = sum(links[me].statistics.total("sent", peer=p, kind=Kind.OPEN).payload for p in parties if p != me)
-        return online.statistics.rounds - before, sent, revealed
-
-    def dealer():
-        reader = Dealer(links["dealer"], "dealer", parties, Keys("dealer", nonce, table["dealer"]), debug)
-        given = []
-        for i, (t, node, owner) in enumerate(zip(types, plan.inputs, owners, strict=True)):
-            if t.public:
-                given.append(inputs[i])
-                continue
-            wire = reader.share(i + 1, t, owner)
-            given.append(None if node.attrs["wire"] == "shared" else wire)
-        reader.run(call_run, lowered, given)
-        return sum(links["dealer"].statistics.total("sent", kind=Kind.DEAL).payload for _ in range(1))
-
-    def owner():
-        for i, (t, who) in enumerate(zip(types, owners, strict=True)):
-            if who == "owner" and not t.public:
-                provide(links["owner"], i + 1, t, inputs[i], parties, "dealer")
-        got = []
-        for i, t in enumerate(out_types):
-            public = lowered.output_wires[i] == "public"
-            got.append(None if public else receive(links["owner"], call_reveal + i, t, parties))
-        return got
-
-    functions = {me: (lambda me=me: party(me)) for me in parties}
-    results = parallel(functions | {"dealer": dealer, "owner": owner}, links)
+    owners = owners or ["owner"] * len(plan.input_types)
+    jobs = {me: Job(plan, inputs, owners, parties, nonce, table[me], debug) for me in names}
+    results, links = (processes(jobs), {}) if processes and recorder is None else in_threads(jobs, recorder)
     rounds = {results[p][0] for p in parties}
     assert len(rounds) == 1
     public = iter(results[parties[0]][2])
-    values = [next(public) if v is None else v for v in results["owner"]]
+    values = [next(public) if v is None else v for v in results["owner"][2]]
     each = tuple(results[p][1] for p in parties)
-    return Outcome(values, rounds.pop(), each, results["dealer"], links, lowered)
+    return Outcome(values, rounds.pop(), each, results["dealer"][1], links, schedule(plan, n))
 
 
 def plan_of(function, *types: Type, wires=None) -> Plan:

@@ -12,6 +12,16 @@ from mpcrt.protocols import plaintext
 from mpcrt.protocols.rules import PLAINTEXT, RULES
 from mpcrt.ring.codec import encode
 
+
+@pytest.fixture(autouse=True, params=["threads", "processes"])
+def links(request):
+    """Every test here runs on in-memory links and, at 2 and 3 parties, on ZeroMQ between processes."""
+    if request.param == "processes":
+        if request.node.callspec.params.get("n") == 5:
+            pytest.skip("five parties run in threads")
+        request.getfixturevalue("on_processes")
+
+
 SHAPES = [(), (1,), (0,), (7,), (3, 5), (2, 0, 3), (5000,)]
 PARTIES = [2, 3, 5]
 
