@@ -1,7 +1,7 @@
 """The fixed schedule of a sort after its shuffle: how many comparisons each batch makes, whatever the data.
 
 Each row of n distinct keys is in uniformly random order. Batches of comparisons, their results opened:
-1. The first S positions of a row, a random sample, are sorted by all S (S - 1) / 2 pairs.
+1. The first S positions of a row, a random sample, are sorted by all pairs, in S floor(S / 2) comparisons.
 2. For each radix k, every other element is compared with k - 1 evenly spaced ones of the sample elements it may still
    lie between; S + 1 is the product of the radices, so it ends in one of S + 1 gaps. The count is exact.
 3. The gaps are sorted by all pairs within each; where that would cost more, by `pivots(g)` of a gap's g elements first
@@ -68,7 +68,7 @@ def comparisons(sizes: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 @cache
 def sort_spec(rows: int, n: int) -> SortSpec:
     """The cheapest schedule by comparisons and rounds; without data."""
-    best = SortSpec(rows, n, n, (), (rows * n * (n - 1) // 2,))
+    best = SortSpec(rows, n, n, (), (rows * n * (n // 2),))
     if n > 4 * WHOLE:
         plans = sorted((_estimate(rows, n, r, two), r, two) for r in _choices(n) for two in (False, True))
         for estimate, radices, two in plans[:3]:
@@ -90,7 +90,7 @@ def _choices(n: int) -> list[tuple[int, ...]]:
 def _fixed(rows: int, n: int, radices: tuple[int, ...]) -> tuple[int, ...]:
     """The comparisons of the sample's batch and of the search."""
     sample = math.prod(radices) - 1
-    return (rows * sample * (sample - 1) // 2, *(rows * (n - sample) * (k - 1) for k in radices))
+    return (rows * sample * (sample // 2), *(rows * (n - sample) * (k - 1) for k in radices))
 
 
 def _estimate(rows: int, n: int, radices: tuple[int, ...], two: bool) -> float:

@@ -22,6 +22,8 @@ With probability below 2^-40 a batch does not suffice, which ends the run with a
 Sorting by opened comparisons of shuffled values: Hamada et al., ICISC 2012.
 """
 
+import math
+
 import numpy as np
 
 from mpcrt.errors import ProtocolError
@@ -87,19 +89,15 @@ def permute_dealer(ctx, wire: Wire) -> np.ndarray:
 # -- comparisons
 
 
-def sample_pairs(spec: SortSpec) -> tuple[np.ndarray, np.ndarray]:
-    """[rows, S (S - 1) / 2] flat positions a and b, a before b: by b, then a."""
-    b, a = np.tril_indices(spec.sample, -1)
-    rows = (np.arange(spec.rows) * spec.n)[:, None]
-    return rows + a, rows + b
-
-
 def differences(ctx, array: np.ndarray) -> np.ndarray:
-    """Differences of the keys of the first batch, of D or of the mask."""
+    """Of the keys of the first batch, of D or of the mask: [rows, distance, S], each sample element less the one that
+    comes 1 .. S // 2 places later, around the end. So every pair is there, for even S the farthest ones both ways."""
     spec: SortSpec = ctx.attrs["spec"]
-    keys = array.reshape(2, -1)[1]
-    a, b = sample_pairs(spec)
-    return (keys[a] - keys[b]).reshape(-1)
+    size, far = spec.sample, spec.sample // 2
+    keys = array.reshape(2, spec.rows, spec.n)[1, :, :size]
+    around = np.concatenate([keys, keys[:, :far]], 1)
+    later = np.lib.stride_tricks.sliding_window_view(around, size, 1)[:, 1:]
+    return (keys[:, None] - later).reshape(-1)
 
 
 @online("sort_sample")
@@ -115,10 +113,10 @@ def sort_sample_dealer(ctx, wire: Wire) -> Wire:
 @online("sort_pairs")
 def sort_pairs_online(ctx, shares: np.ndarray, order: "Order") -> np.ndarray:
     """Shares of the differences of a batch's pairs, and zeros to fill it."""
-    keys = shares.reshape(2, -1)[1]
-    out = np.zeros(ctx.step.size, np.uint64)
-    a, b = order.pairs
-    np.subtract(keys[a], keys[b], out=out[: a.size])
+    out = np.empty(ctx.step.size, np.uint64)
+    found = order.differences(shares.reshape(2, -1)[1])
+    out[: found.size] = found.reshape(-1)
+    out[found.size :] = 0
     return out
 
 
@@ -145,9 +143,14 @@ def disclose_cost(shape: Shape) -> Traffic:
 
 
 class Order:
-    """What opened comparisons have told of the order, the same at all parties; and the next batch's `pairs`."""
+    """What opened comparisons have told of the order, the same at all parties; and the next batch's `count` pairs.
+    Elements are numbered through the rows, in shuffled order."""
 
-    pairs: tuple[np.ndarray, np.ndarray]
+    count: int
+
+    def differences(self, keys: np.ndarray) -> np.ndarray:
+        """key a - key b of each pair."""
+        raise TypeError(f"{type(self).__name__} compares nothing")
 
     def told(self, less: np.ndarray) -> "Order":
         """After the pairs' results: 1 where key a < key b."""
@@ -155,80 +158,97 @@ class Order:
 
 
 class Search(Order):
-    """The sorted sample, and how many of it are below each other element, `low` or up to `width` - 1 more."""
+    """The sorted `sample` [rows, S], and how many of it are below each other element: `low`, or less than `width` more.
+
+    Pairs [radix - 1, rows, n - S]: an evenly spaced sample element, and each other one.
+    """
 
     def __init__(self, spec: SortSpec, sample: np.ndarray, low: np.ndarray, step: int) -> None:
         self.spec, self.sample, self.low, self.step = spec, sample, low, step
-        self.width = int(np.prod(spec.radices[step:]))
-        self.others = (np.arange(spec.rows) * spec.n)[:, None] + np.arange(spec.sample, spec.n)
-        radix = spec.radices[step]
-        at = low[..., None] + np.arange(1, radix) * (self.width // radix) - 1
-        pivot = np.take_along_axis(sample, at.reshape(spec.rows, -1), 1).reshape(-1)
-        self.pairs = pivot, np.repeat(self.others.reshape(-1), radix - 1)
+        self.radix = spec.radices[step]
+        self.part = math.prod(spec.radices[step:]) // self.radix
+        at = low + (np.arange(spec.rows) * spec.sample)[:, None]
+        steps = np.arange(1, self.radix) * self.part - 1
+        self.pivots = sample.reshape(-1)[at + steps[:, None, None]]
+        self.count = self.pivots.size
+
+    def differences(self, keys: np.ndarray) -> np.ndarray:
+        return keys[self.pivots] - keys.reshape(self.spec.rows, -1)[:, self.spec.sample :]
 
     def told(self, less: np.ndarray) -> Order:
-        spec, radix = self.spec, self.spec.radices[self.step]
-        below = less.reshape(*self.low.shape, radix - 1).sum(2, dtype=np.intp)
-        low = self.low + below * (self.width // radix)
+        spec = self.spec
+        below = less.reshape(self.pivots.shape).sum(0, dtype=np.uint8)  # radices are below 256
+        low = self.low + self.part * below.astype(np.intp)
         if self.step + 1 < len(spec.radices):
             return Search(spec, self.sample, low, self.step + 1)
-        rows = (np.arange(spec.rows) * (2 * spec.sample + 1))[:, None]
-        elements = np.concatenate([self.sample, self.others], 1).reshape(-1)
-        places = np.concatenate(
-            [np.broadcast_to(rows + 2 * np.arange(spec.sample) + 1, self.sample.shape), rows + 2 * low], 1
-        )
+        rows = np.arange(spec.rows)[:, None]
+        within = np.broadcast_to(np.arange(spec.sample) * 2 + 1, self.sample.shape)
+        places = np.concatenate([within, 2 * low], 1) + rows * (2 * spec.sample + 1)
+        elements = np.concatenate([self.sample, rows * spec.n + np.arange(spec.sample, spec.n)], 1)
         left = len(spec.batches) - 1 - len(spec.radices)
-        return Gaps(spec, *arranged(elements, places.reshape(-1)), left)
+        return Gaps(spec, *arranged(elements.reshape(-1), places.reshape(-1)), left)
 
 
 class Gaps(Order):
-    """`elements` in order, but for runs of equal `places`, of which nothing is known; `left` batches to go."""
+    """`elements` in order, but for runs of equal `places`, of which nothing is known; `left` batches to go.
+
+    Pairs, by their later element b: the chosen elements of its run before it. Chosen are the first of each run.
+    """
 
     def __init__(self, spec: SortSpec, elements: np.ndarray, places: np.ndarray, left: int) -> None:
         self.spec, self.elements, self.left = spec, elements, left
         starts = np.flatnonzero(np.diff(places, prepend=-1))
-        sizes = np.diff(starts, append=places.size)
         if not left:
             if starts.size < places.size:
                 raise ProtocolError("a sort did not finish; that has a probability below 2^-40")
             return
-        chosen = sizes if left == 1 else pivots(sizes)
-        total, budget = int(comparisons(sizes, chosen).sum()), spec.batches[len(spec.batches) - left]
-        if total > budget:
+        sizes = np.diff(starts, append=places.size)
+        few = sizes if left == 1 else pivots(sizes)
+        self.count, budget = int(comparisons(sizes, few).sum()), spec.batches[-left]
+        if self.count > budget:
             raise ProtocolError("a sort needs more comparisons than planned; that has a probability below 2^-40")
-        self.start = np.repeat(starts, sizes)
+        self.start, few = np.repeat(starts, sizes), np.repeat(few, sizes)
         inside = np.arange(places.size) - self.start
-        self.chosen = inside < np.repeat(chosen, sizes)
-        count = np.minimum(inside, np.repeat(chosen, sizes))
-        self.b = np.repeat(np.arange(places.size), count)
-        self.a = np.arange(total) - np.repeat(np.cumsum(count) - count - self.start, count)
-        self.pairs = elements[self.a], elements[self.b]
+        self.chosen = inside < few
+        self.pairs = np.minimum(inside, few)  # of each element as b
+        self.ends = np.cumsum(self.pairs)
+        self.a = np.arange(self.count) + np.repeat(self.start + self.pairs - self.ends, self.pairs)
+
+    def differences(self, keys: np.ndarray) -> np.ndarray:
+        ordered = keys[self.elements]
+        return ordered[self.a] - np.repeat(ordered, self.pairs)
 
     def told(self, less: np.ndarray) -> Order:
         """A chosen element with r chosen ones below goes to place 2 r + 1 of its run, another one to 2 r."""
-        size = self.elements.size
-        won = less.view(np.bool_)
-        above = ~won & self.chosen[self.b]
-        rank = np.bincount(self.b[won], minlength=size) + np.bincount(self.a[above], minlength=size)
-        places = 2 * (self.start + rank) + self.chosen
-        return Gaps(self.spec, *arranged(self.elements, places), self.left - 1)
+        below = np.zeros(less.size + 1, np.intp)
+        np.cumsum(less, out=below[1:])
+        rank = below[self.ends] - below[self.ends - self.pairs]
+        beaten = self.a[np.repeat(self.chosen, self.pairs) & (less == 0)]
+        rank += np.bincount(beaten, minlength=rank.size)
+        return Gaps(self.spec, *arranged(self.elements, 2 * (self.start + rank) + self.chosen), self.left - 1)
 
 
 def arranged(elements: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Elements and places by place, and within a place by element."""
-    size = elements.size
-    packed = places * size + elements
+    bits = elements.size.bit_length()
+    packed = (places << bits) | elements
     packed.sort()
-    return packed % size, packed // size
+    return packed & ((1 << bits) - 1), packed >> bits
 
 
 def sample_order(spec: SortSpec, less: np.ndarray) -> Order:
-    """After the first batch, of all pairs of the sample."""
-    size = spec.sample
-    won = np.zeros((spec.rows, size, size), np.uint8)
-    b, a = np.tril_indices(size, -1)
-    won[:, b, a] = less.reshape(spec.rows, -1)  # [b above a]
-    rank = won.sum(2, dtype=np.intp) + (size - 1 - np.arange(size)) - won.sum(1, dtype=np.intp)
+    """After the first batch (`differences`): [rows, distance, S], whether an element is below the later one."""
+    size, far = spec.sample, spec.sample // 2
+    less = less.reshape(spec.rows, far, size)
+    rank = far - less.sum(1, dtype=np.intp)
+    ways = (size - 1) // 2
+    around = np.ascontiguousarray(np.concatenate([less[:, :ways], less[:, :ways]], 2))
+    row, line, one = around.strides
+    # [distance, j]: whether the element `distance` places before j, around the end, is below it
+    earlier = np.lib.stride_tricks.as_strided(
+        around.reshape(-1)[size - 1 :], (spec.rows, ways, size), (row, line - one, one)
+    )
+    rank += earlier.sum(1, dtype=np.intp)
     sample = np.argsort(rank, axis=1) + (np.arange(spec.rows) * spec.n)[:, None]
     if size == spec.n:
         return Gaps(spec, sample.reshape(-1), np.arange(sample.size), 0)
@@ -243,7 +263,7 @@ def sort_start_online(ctx, bits: np.ndarray) -> Order:
 
 @online("sort_refine")
 def sort_refine_online(ctx, order: Order, bits: np.ndarray) -> Order:
-    return order.told(kernels.unpack(bits, order.pairs[0].size))
+    return order.told(kernels.unpack(bits, order.count))
 
 
 @online("sorted")
