@@ -46,9 +46,13 @@ class InputError(MpcrtError):
 
 
 class LinkError(MpcrtError):
-    """A link could not be set up: certificate, name or version."""
+    """A link could not be set up: certificate, name or version. `peer` is who is to blame, if that is known."""
 
     exit_code = 3
+
+    def __init__(self, message: str, peer: str = "") -> None:
+        super().__init__(message)
+        self.peer = peer
 
 
 class PeerLost(MpcrtError):
@@ -62,12 +66,18 @@ class PeerLost(MpcrtError):
 
 
 class PeerFailed(MpcrtError):
-    """Another party reported a failure: who, in which function, at which call."""
+    """Another party reported a failure: who failed, in which function, at which call.
+
+    With a `reason`, the links' own words, `reporter` found that `party` is gone or was refused.
+    """
 
     exit_code = 3
 
-    def __init__(self, party: str, function: str, number: int, code: int = 1) -> None:
-        super().__init__(f"{party} failed in {function or 'the run'} (call {number}); its own log has the cause")
+    def __init__(
+        self, party: str, function: str, number: int, code: int = 1, reason: str = "", reporter: str = ""
+    ) -> None:
+        text = f"{party} failed in {function or 'the run'} (call {number}); its own log has the cause"
+        super().__init__(f"{reporter or party} reports: {reason}" if reason else text)
         self.party, self.function, self.number, self.code = party, function, number, code
 
 

@@ -27,6 +27,11 @@ class Channel(ABC):
     names: frozenset[str] | None = None
     """The party names that the other end's certificate proves; None in plaintext."""
 
+    @property
+    def proves(self) -> str:
+        """Whose certificate it is, for messages."""
+        return "for " + " and ".join(sorted(self.names)) if self.names else "for no name"
+
     @abstractmethod
     def start(self) -> list[Sequence[Frame]]:
         """What the dialing end sends first."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass, field
 
-from mpcrt.transport.connection import Connection
+from mpcrt.errors import PeerLost
+from mpcrt.transport.channel import Refused
+from mpcrt.transport.connection import Connection, Greeting
 from mpcrt.transport.session import Session
 
 
@@ -29,12 +32,43 @@ class Line:
     transmitted: int = 0
     """The last sequence put on any connection: what is sent at or below it is sent again."""
     refusal: str = ""
+    refused: bool = False
+    """No link can come up: a certificate or the configuration is wrong."""
+    told: bool = False
+    """The peer has been sent this party's ABORT."""
     damages: int = 0
 
     @property
     def where(self) -> str:
         """Name and address, for messages."""
         return f"{self.peer} ({self.address or 'which dials ' + 'this party'})"
+
+    def pause(self) -> float:
+        """Seconds until the next attempt to dial: growing, with jitter, so that parties that lost each other together
+        do not return together."""
+        self.attempts += 1
+        jitter = 0.5 + (uuid.uuid4().int & 0xFFFF) / (1 << 17)
+        return jitter * min(1.0, 0.05 * 2 ** min(self.attempts, 5))
+
+    def admit(self, connection: Connection, greeting: Greeting, me: str) -> None:
+        """Check a greeting that `me`, this party, got. Raises Refused, or PeerLost for a new process."""
+        names = connection.channel.names
+        if greeting.addressee != me:
+            raise Refused(f"it looks for {greeting.addressee[:100]!r} and this is {me}")
+        if names is not None and greeting.name not in names:
+            raise Refused(f"its certificate is {connection.channel.proves}, not {greeting.name}")
+        if connection.dialed and greeting.name != connection.peer:
+            raise Refused(f"{greeting.name} answers there")
+        if not connection.dialed and self.dialed:
+            raise Refused(f"{me} dials {greeting.name}, not the other way; the cluster files differ")
+        if self.instance and self.instance != greeting.instance:
+            raise PeerLost(f"{self.where} was restarted; a run does not resume, start it again", self.peer)
+        self.instance = greeting.instance
+
+    def lost(self, idle: float) -> PeerLost:
+        """The error of a peer that was away for too long."""
+        because = f"; {self.refusal}" if self.refusal else ""
+        return PeerLost(f"{self.where} was lost: silent for {idle:g} s{because}", self.peer)
 
 
 @dataclass(slots=True)

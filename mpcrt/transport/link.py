@@ -48,16 +48,22 @@ class Address(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """What ABORT carries: who failed, in which function, at which call, and the exit code. Never data."""
+    """What ABORT carries: who failed, in which function, at which call, and the exit code. Never data.
+
+    `reason` is for what links say themselves: who is lost or was refused, and why.
+    """
 
     party: str
     function: str
     number: int
     code: int = 1
+    reason: str = ""
 
     def clipped(self) -> Failure:
-        """The same with names cut, so that an ABORT has a constant bound."""
-        return Failure(str(self.party)[:100], str(self.function)[:100], int(self.number), int(self.code))
+        """The same with texts cut, so that an ABORT has a constant bound."""
+        return Failure(
+            str(self.party)[:100], str(self.function)[:100], int(self.number), int(self.code), str(self.reason)[:300]
+        )
 
 
 class Link(ABC):
@@ -115,7 +121,10 @@ class Link(ABC):
 
     @abstractmethod
     def abort(self, failure: Failure) -> None:
-        """Tell every peer, best effort and without waiting, that the run has failed."""
+        """Tell every peer, best effort and without waiting, that the run has failed.
+
+        Where this link found who is lost, it adds that as the reason.
+        """
 
     @abstractmethod
     def close(self) -> None:

@@ -140,7 +140,7 @@ class MemoryLink(Link):
     def _admit(self, peer: str, message: Message, frame: Frame) -> None:
         header, session = message.header, self._sessions[peer]
         if header.address.kind == Control.ABORT:
-            failure = PeerFailed(*control_fields(message, str, str, int, int))
+            failure = PeerFailed(*control_fields(message, str, str, int, int, str), reporter=peer)
             self._failure = self._failure or failure
         elif session.incoming(message, frame) and not session.closed:
             payload = header.layout.payload

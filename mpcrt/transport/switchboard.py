@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 
 import zmq
 
-from mpcrt.errors import LinkError, PeerFailed, PeerLost, ProtocolError
+from mpcrt.errors import LinkError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
-from mpcrt.transport.codec import HEADER_LIMIT, Control, Encoded, Frame, Message, control_fields, encode
+from mpcrt.transport.codec import HEADER_LIMIT, Control, Encoded, Frame, Message, control, control_fields, encode
 from mpcrt.transport.connection import Connection, Greeting, said
 from mpcrt.transport.line import Heart, Line
-from mpcrt.transport.link import Address
+from mpcrt.transport.link import Address, Failure
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
 from mpcrt.transport.switch import Switch
@@ -68,6 +68,7 @@ class Switchboard:
         self._inside = False  # handling a message
         self.refusals: deque[str] = deque(maxlen=8)
         """Connections turned away, in words, newest last."""
+        self._last_words: Encoded | None = None
         dialed = places.dialed_by(name, addresses)
         self.lines = {
             peer: Line(
@@ -120,13 +121,14 @@ class Switchboard:
             if line.session.closed:
                 continue
             if line.came_up and now - line.down_since > self._heart.patience:
-                because = f"; {line.refusal}" if line.refusal else ""
-                raise PeerLost(f"{line.where} was lost: silent for {self._heart.idle:g} s{because}", line.peer)
+                if self._last_words is None:
+                    raise line.lost(self._heart.idle)
+                continue
             if line.attempt is not None:
                 connected = line.attempt.descriptor >= 0
                 if connected and now - line.attempt.since > GREETING_SECONDS:
                     self._lost(line.attempt, "it did not greet")
-            elif line.dialed and now >= line.next_dial:
+            elif line.dialed and not line.refused and now >= line.next_dial:
                 self._dial(line)
 
     def transmit(self, peer: str, encoded: Encoded) -> None:
@@ -150,11 +152,20 @@ class Switchboard:
         if not connection.transmit(encoded):
             self._ended(connection, "the connection is gone")
 
-    def broadcast(self, encoded: Encoded) -> None:
-        """Send a control message on every connection there is."""
+    def abort(self, failure: Failure) -> None:
+        """Send ABORT on every connection there is, and on each that comes up later."""
+        self._last_words = control(Control.ABORT, failure.clipped())
         for line in self.lines.values():
-            if line.connection is not None:
-                line.connection.transmit(encoded)
+            self._tell(line)
+
+    def _tell(self, line: Line) -> None:
+        if line.connection is not None and self._last_words is not None and not line.told:
+            line.told = line.connection.transmit(self._last_words)
+
+    def untold(self, culprit: str) -> bool:
+        """Whether somebody who may still come up has not been sent the ABORT."""
+        lines = (line for line in self.lines.values() if line.peer != culprit and not line.session.closed)
+        return any(not line.told and not line.refused for line in lines)
 
     def missing(self) -> list[Line]:
         """Peers that have not come up yet."""
@@ -184,11 +195,7 @@ class Switchboard:
 
     def _dial(self, line: Line) -> None:
         assert line.address is not None
-        line.attempts += 1
-        # jitter: parties that lost each other together do not return together
-        jitter = 0.5 + (uuid.uuid4().int & 0xFFFF) / (1 << 17)
-        pause = jitter * min(1.0, 0.05 * 2 ** min(line.attempts, 5))
-        line.next_dial = time.monotonic() + pause
+        line.next_dial = time.monotonic() + line.pause()
         try:
             endpoint = places.endpoint(line.address)
         except OSError as error:
@@ -205,7 +212,7 @@ class Switchboard:
         channel = connection.channel
         if connection.dialed and channel.established and not connection.greeted:
             if channel.names is not None and connection.peer not in channel.names:
-                raise Refused(f"its certificate is {_names(channel)}, not {connection.peer}")
+                raise Refused(f"its certificate is {channel.proves}, not {connection.peer}")
             session = self.lines[connection.peer].session
             connection.greet(Greeting(self.name, connection.peer, self._instance, session.received))
 
@@ -263,28 +270,17 @@ class Switchboard:
         if not connection.ready:
             raise Refused("it sent a message before its greeting")
         if kind == Control.ABORT:
-            raise PeerFailed(*control_fields(message, str, str, int, int))
+            raise PeerFailed(*control_fields(message, str, str, int, int, str), reporter=connection.peer)
         self.lines[connection.peer].session.acknowledge(header.acknowledged, header.consumed)
 
     def _greeted(self, connection: Connection, greeting: Greeting) -> None:
         """Check who greets; from here on the connection carries the session."""
         line = self.lines.get(greeting.name)
-        names = connection.channel.names
         if connection.ready:
             raise ProtocolError("a second greeting")
         if line is None:
             raise Refused(f"{greeting.name[:100]!r} is not a party of this cluster file")
-        if greeting.addressee != self.name:
-            raise Refused(f"it looks for {greeting.addressee[:100]!r} and this is {self.name}")
-        if names is not None and greeting.name not in names:
-            raise Refused(f"its certificate is {_names(connection.channel)}, not {greeting.name}")
-        if connection.dialed and greeting.name != connection.peer:
-            raise Refused(f"{greeting.name} answers there")
-        if not connection.dialed and line.dialed:
-            raise Refused(f"{self.name} dials {greeting.name}, not the other way; the cluster files differ")
-        if line.instance and line.instance != greeting.instance:
-            raise PeerLost(f"{line.where} was restarted; a run does not resume, start it again", line.peer)
-        line.instance = greeting.instance
+        line.admit(connection, greeting, self.name)
         if line.connection is not None:
             self._drop(line.connection)
         if not connection.dialed:
@@ -294,7 +290,8 @@ class Switchboard:
         self._statistics.reconnects += line.came_up
         connection.ready = line.came_up = True
         line.connection, line.attempt, line.attempts, line.refusal = connection, None, 0, ""
-        log.info("%s: connected to %s", self.name, line.peer)
+        log.info("connected to %s", line.peer)
+        self._tell(line)
         self._resend(line, greeting.received)
 
     def _resend(self, line: Line, received: int) -> None:
@@ -317,19 +314,20 @@ class Switchboard:
         if not connection.dialed:
             said_by = f"{connection.peer} " if connection.peer else ""
             self.refusals.append(f"{said_by}{reason}")
-            log.warning("%s: refused a connection: %s%s", self.name, said_by, reason)
+            log.warning("refused a connection: %s%s", said_by, reason)
             if not connection.refusal:
                 connection.refuse(reason)
             self._lost(connection, reason)
             return
         line = self.lines[connection.peer]
         line.refusal = reason
-        log.warning("%s: no link to %s: %s", self.name, line.where, reason)
+        log.warning("no link to %s: %s", line.where, reason)
         if not connection.refusal:
             connection.refuse(reason)
-        if not line.came_up:
-            raise LinkError(f"no link to {line.where}: {reason}")
         self._lost(connection, reason)
+        if not line.came_up:
+            line.refused = True
+            raise LinkError(f"no link to {line.where}: {reason}", self.name if connection.refusal else line.peer)
 
     def _damaged(self, connection: Connection, reason: str) -> None:
         """Give up a connection with a peer that is known, for a new one; too many end the run."""
@@ -353,7 +351,7 @@ class Switchboard:
             line.connection = None
             line.down_since = time.monotonic()
             if not line.session.closed:
-                log.info("%s: connection to %s lost: %s", self.name, line.peer, reason)
+                log.info("connection to %s lost: %s", line.peer, reason)
 
     def _ended(self, connection: Connection, reason: str) -> None:
         """The other end is gone: take in what it had sent before, above all why it ended, then count it as lost."""
@@ -393,8 +391,3 @@ class Switchboard:
             if line.attempt is not None:
                 self._drop(line.attempt)
         self.switch.close(linger)
-
-
-def _names(channel: Channel) -> str:
-    """Whose certificate it is, for messages."""
-    return "for " + " and ".join(sorted(channel.names)) if channel.names else "for no name"

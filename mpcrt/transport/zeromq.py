@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mpcrt.errors import LinkError, MpcrtError, PeerLost, UsageError
+from mpcrt.errors import LinkError, MpcrtError, PeerLost, ProtocolError, UsageError
 from mpcrt.transport import addresses as places
-from mpcrt.transport.codec import Control, control
+from mpcrt.transport.codec import Control
 from mpcrt.transport.link import Address, Buffer, Failure, Link
 from mpcrt.transport.session import Session
 from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
@@ -24,6 +24,8 @@ SLICE = 0.1
 """Seconds between two looks at the clock's duties."""
 CLOSE_SECONDS = 5.0
 LINGER = 1.0
+FAREWELL, OPEN_FAREWELL = 1.0, 3.0
+"""Seconds for which who aborts waits for those it could not tell, in a run and before it."""
 _BYE = Address(Control.BYE)
 
 
@@ -85,7 +87,7 @@ class ZmqLink(Link):
         self._board: Switchboard | None = None
         self._failure: MpcrtError | None = None
         self._reported = False
-        self._aborted = False
+        self._aborted: Failure | None = None
         self._closed = False
         self._released = False
         self._stop = threading.Event()
@@ -112,9 +114,22 @@ class ZmqLink(Link):
             with self._turn:
                 self._come_up(self._board, time.monotonic() + self._connect)
                 self._watcher.start()
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, LinkError | PeerLost):
+                self._board.abort(Failure(error.peer, "", 0, error.exit_code, str(error)))
+                if isinstance(error, LinkError):  # others may be about to come up
+                    self._farewell(self._board, error.peer, OPEN_FAREWELL)
             self._release(self._board)
             raise
+
+    def _farewell(self, board: Switchboard, culprit: str, seconds: float) -> None:
+        """Give those without a connection now a moment to learn why this party leaves."""
+        deadline = time.monotonic() + seconds
+        while board.untold(culprit) and time.monotonic() < deadline:
+            with contextlib.suppress(MpcrtError):
+                board.pump_all()
+                board.switch.wait(SLICE / 2)
+                board.tick()
 
     def _come_up(self, board: Switchboard, deadline: float) -> None:
         while missing := board.missing():
@@ -163,10 +178,14 @@ class ZmqLink(Link):
 
     def abort(self, failure: Failure) -> None:
         with self._turn:
-            self._aborted = self._reported = True
+            if self._aborted is not None:
+                return
+            if isinstance(self._failure, LinkError | PeerLost | ProtocolError) and not failure.reason:
+                failure = failure._replace(reason=str(self._failure))
+            self._aborted, self._reported = failure, True
             self._failure = self._failure or LinkError(f"{self.name} has aborted the run")
             if self._board is not None and not self._closed:
-                self._board.broadcast(control(Control.ABORT, failure.clipped()))
+                self._board.abort(failure)
 
     def close(self) -> None:
         with self._turn:
@@ -175,9 +194,11 @@ class ZmqLink(Link):
                 self._closed = True
                 return
             self._reported = True
-            if self._failure is None and not self._aborted:
+            if self._failure is None:
                 with contextlib.suppress(MpcrtError):
                     self._say_goodbye(board, time.monotonic() + min(CLOSE_SECONDS, self._idle))
+            elif self._aborted is not None:
+                self._farewell(board, self._aborted.party, FAREWELL)
             self._closed = True
         self._stop.set()
         if self._watcher.is_alive() and threading.current_thread() is not self._watcher:

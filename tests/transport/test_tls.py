@@ -12,7 +12,7 @@ import pytest
 import zmq
 from link_worlds import Authority, listening, place, succeed, together
 
-from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerLost
+from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLost
 from mpcrt.transport.codec import Control, control
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.tls import TlsChannel, TlsContext
@@ -51,26 +51,26 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 def pair(alice: TlsContext | None, bob: TlsContext | None, **options) -> tuple[ZmqLink, ZmqLink]:
     sock = listening()
     addresses = {"alice": place(sock), "bob": None}
-    options = {"connect": 1.5, "idle": 5.0} | options
+    options = {"connect": 3.0, "idle": 5.0} | options
     return (
         ZmqLink("alice", addresses, listen_fd=sock.detach(), tls=alice, **options),
         ZmqLink("bob", addresses, tls=bob, **options),
     )
 
 
-@pytest.mark.parametrize("case", BAD)
-def test_refused(case: str, authority: Authority, other: Authority):
+def test_refused(authority: Authority, other: Authority):
     """The dialing end ends with LinkError naming the peer, its address and the reason; the other end names it too."""
-    contexts, dialer_says, server_says = BAD[case]
-    alice, bob = pair(*contexts(authority, other))
-    results = together(alice.open, bob.open)
-    assert isinstance(results[1], LinkError), results[1]
-    assert "alice (127.0.0.1:" in str(results[1])
-    assert any(words in str(results[1]) for words in dialer_says.split("|")), results[1]
-    assert isinstance(results[0], PeerLost), results[0]
-    assert "did not come up within 1.5 s: bob" in str(results[0])
-    assert "refused meanwhile" in str(results[0])
-    assert any(words in str(results[0]) for words in server_says.split("|")), results[0]
+    pairs = [pair(*contexts(authority, other)) for contexts, _, _ in BAD.values()]
+    results = together(*(link.open for links in pairs for link in links))
+    for number, (case, (_, dialer_says, server_says)) in enumerate(BAD.items()):
+        server, dialer = results[2 * number : 2 * number + 2]
+        assert isinstance(dialer, LinkError), (case, dialer)
+        assert "alice (127.0.0.1:" in str(dialer), case
+        assert any(words in str(dialer) for words in dialer_says.split("|")), (case, dialer)
+        assert isinstance(server, PeerLost), (case, server)
+        assert "did not come up within 3 s: bob" in str(server), (case, server)
+        assert "refused meanwhile" in str(server), (case, server)
+        assert any(words in str(server) for words in server_says.split("|")), (case, server)
 
 
 def test_names_may_be_several_and_keys_encrypted(authority: Authority):
@@ -148,10 +148,38 @@ def test_greeting_of_somebody_else():
     """In plaintext too, a name outside the cluster file and a wrong addressee are refused with the reason."""
     sock = listening()
     address = place(sock)
-    alice = ZmqLink("alice", {"alice": address, "bob": None}, listen_fd=sock.detach(), connect=3.0)
-    mallory = ZmqLink("mallory", {"alice": address, "mallory": None}, connect=3.0)
-    lost = ZmqLink("bob", {"carol": address, "bob": None}, connect=3.0)
+    alice = ZmqLink("alice", {"alice": address, "bob": None}, listen_fd=sock.detach(), connect=1.0)
+    mallory = ZmqLink("mallory", {"alice": address, "mallory": None}, connect=1.0)
+    lost = ZmqLink("bob", {"carol": address, "bob": None}, connect=1.0)
     results = together(alice.open, mallory.open, lost.open)
     assert isinstance(results[1], LinkError) and "'mallory' is not a party of this cluster file" in str(results[1])
     assert isinstance(results[2], LinkError) and "looks for 'carol' and this is alice" in str(results[2])
     assert isinstance(results[0], MpcrtError)
+
+
+@pytest.mark.parametrize("bad", ["alice", "bob"])
+def test_everybody_learns_at_once_whose_certificate_is_refused(bad: str, authority: Authority, other: Authority):
+    """One of three is refused by who dials it; who is waiting for it hears that from who found it.
+
+    alice dials nobody and believes no stranger, so as the culprit she waits for as long as she is configured to.
+    """
+    sockets = {name: listening() for name in ("alice", "bob", "carol")}
+    addresses: dict[str, str | None] = {name: place(sock) for name, sock in sockets.items()}
+    links = [
+        ZmqLink(
+            name,
+            addresses,
+            listen_fd=sock.detach(),
+            tls=other.issue(name, ca=authority.ca) if name == bad else authority.issue(name),
+            connect=4.0 if name == bad else 20.0,
+            idle=20.0,
+        )
+        for name, sock in sockets.items()
+    ]
+    start = time.monotonic()
+    results = together(*(link.open for link in links))
+    assert time.monotonic() - start < 6
+    for link, result in zip(links, results, strict=True):
+        assert isinstance(result, LinkError | PeerFailed | PeerLost), result
+        assert link.name == bad or bad in str(result), result
+        assert "certificate" in str(result), result
