@@ -1,7 +1,8 @@
 """The engine thread of a party that has the program: runs calls in order, agrees with the others, moves data.
 
-Nothing of a call leaves this process before every party with the program has announced the same calls up to it, except
-the announcement itself and the metadata of what this party's own functions gave.
+No input is masked and nothing revealed before every party with the program has announced the same calls up to there.
+What may leave earlier: the announcement itself, metadata of what this party's own functions gave, and masked openings
+of a cached plan on values that are on shares already; their agreement is checked before the call ends.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
-from mpcrt.errors import ProtocolError
+from mpcrt.errors import DisagreementError, ProtocolError
 from mpcrt.plan import Limits, Plan
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.runtime.agreement import Follower
@@ -108,6 +108,11 @@ class Service:
             )
             self._schedules[key] = schedule(plan, parties)
         made = self._schedules[key]
+        if made.digest != command.lowering:
+            raise DisagreementError(
+                f"call {self.number}: {self._link.name} lowers plan {command.fingerprint[:8]} to other steps than the "
+                "parties with the program; install the same mpcrt everywhere"
+            )
         if len(command.inputs) != len(made.inputs) or len(command.outputs) != len(made.outputs):
             raise ProtocolError(f"call {self.number} runs a plan with the wrong number of wires")
         return made

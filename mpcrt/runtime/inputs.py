@@ -17,7 +17,9 @@ from mpcrt.runtime.values import Value
 INTEGER_LIMIT = 62
 
 
-def memo(compiled: Compiled, sources: Sequence[Source], index: int, type_: Type) -> tuple[dict[Any, Any], Hashable]:
+def memo(
+    device: str, compiled: Compiled, sources: Sequence[Source], index: int, type_: Type
+) -> tuple[dict[Any, Any], Hashable]:
     """Where plan input `index` is remembered once it is on the device, and under which key.
 
     The key says which leaves it is made of and what is computed; it is kept by a value among them, whose end ends it.
@@ -25,7 +27,7 @@ def memo(compiled: Compiled, sources: Sequence[Source], index: int, type_: Type)
     from mpcrt.tracing import Leaf
 
     origin = compiled.traced.inputs[index]
-    form = (type_.kind, type_.fraction, type_.visibility)
+    form = (device, type_.kind, type_.fraction, type_.visibility)
     if isinstance(origin, Leaf):
         used, what = [sources[origin.index]], ("leaf",)
     else:
@@ -157,6 +159,6 @@ def raw_type(leaf: trees.LeafType, fraction: int, visibility: str) -> Type:
     return Type(leaf.shape, "ring", fraction if "float" in leaf.dtype else 0, visibility)
 
 
-def raw_key(index: int, type_: Type, value: Value) -> Hashable:
+def raw_key(device: str, index: int, type_: Type, value: Value) -> Hashable:
     """The key of a leaf shared as it is, equal to what `memo` gives for it."""
-    return ((type_.kind, type_.fraction, type_.visibility), ("leaf",), ((value.number, index),))
+    return ((device, type_.kind, type_.fraction, type_.visibility), ("leaf",), ((value.number, index),))

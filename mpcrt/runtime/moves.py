@@ -68,7 +68,7 @@ class Moves:
         for i in chosen:
             leaf = trees.LeafType(source.types[i].shape, source.types[i].dtype)
             type_ = inputs.raw_type(leaf, self._session.config.devices[device].fraction_bits, visibility)
-            key = inputs.raw_key(i, type_, source)
+            key = inputs.raw_key(device, i, type_, source)
             if key not in source.shared:
                 words = raw_words(source, i, type_) if party == self._session.me else None
                 source.shared[key] = self._engine.secure.ask(

@@ -66,6 +66,7 @@ class SecureCalls:
             device,
             self._engine.step(),
             compiled.fingerprint,
+            compiled.schedule.digest,
             tuple(w.number for w in wires),
             tuple(w.number for w in made),
         )
@@ -116,7 +117,7 @@ class SecureCalls:
         wire = device_wire(compiled, sources, index)
         if wire is not None:
             return wire
-        kept, key = inputs.memo(compiled, sources, index, type_)
+        kept, key = inputs.memo(device, compiled, sources, index, type_)
         if key in kept:
             return kept[key]
         party, name = inputs.provider(compiled, sources, index)

@@ -44,7 +44,7 @@ class Outcome:
 
 @dataclass
 class Job:
-    """One run of a plan: its secret inputs are shared by `owners`, its outputs revealed to "owner", who does not compute.
+    """One run of a plan: `owners` share its secret inputs; its outputs are revealed to "owner", who does not compute.
 
     `calls` is the first call number it uses; a link lives through many jobs.
     """

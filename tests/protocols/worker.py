@@ -54,7 +54,7 @@ def main(name: str, fd: int, addresses: dict[str, str]) -> None:
 
 
 class Network:
-    """Worker processes for `parties` computing parties, the dealer and the outsider; `run(jobs)` gives their results."""
+    """Worker processes for the computing parties, the dealer and the outsider; `run(jobs)` gives their results."""
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.calls = 0

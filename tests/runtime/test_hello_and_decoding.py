@@ -65,7 +65,8 @@ def test_a_tampered_call_is_refused_by_the_dealer_and_named(world):
 
 TYPES = [Type((2, 3), "ring", 18, "secret"), Type((), "bit", 0, "private(alice)"), Type((0,), "ring", 0, "public")]
 COMMANDS = [
-    Share("spu", 1, 2, "alice", TYPES[0]), Publish("spu", 3, 4, "bob", TYPES[2]), Run("spu", 5, "0" * 64, (2, 4), (6,)),
+    Share("spu", 1, 2, "alice", TYPES[0]), Publish("spu", 3, 4, "bob", TYPES[2]),
+    Run("spu", 5, "0" * 64, "1" * 64, (2, 4), (6,)),
     Reveal("spu", 7, 6, TYPES[1], "shared", ("alice", "bob")), Report(8), End(),
 ]  # fmt: skip
 

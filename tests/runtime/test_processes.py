@@ -36,6 +36,8 @@ def report(y, mode):
     if mode == "sleep":
         print("asleep", flush=True)
         time.sleep(100)
+    if mode == "long":
+        time.sleep(6)
     if mode == "raise":
         raise ValueError("private 31337")
     print("bob:", y.tolist(), mpcrt.statistics().rounds, flush=True)
@@ -86,6 +88,13 @@ def test_a_program_at_all_parties_on_this_machine(launcher, parties, tls):
     np.testing.assert_allclose(eval(shown[1], {}), RESULT, atol=2**-12)
     assert "load_model() gave {w: float32[3,2]}" in ended.err and "learns result of predict()" in ended.err
     assert ports_are_free(cluster) and not processes_with(str(launcher.folder))
+
+
+def test_rule_6_idle_is_silence_of_the_process_not_the_length_of_a_function(launcher):
+    (launcher.folder / "model.txt").write_text("0.5")
+    cluster = launcher.cluster(idle=2.0)
+    ended = launcher.run("run", cluster, launcher.program(PROGRAM), "--", "model.txt", "long")
+    assert ended.code == 0, ended.err
 
 
 def start_separately(launcher, cluster, mode, program=PROGRAM, others=None):

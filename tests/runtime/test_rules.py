@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import mpcrt
+from mpcrt.cluster import config as configs
 from mpcrt.errors import DisagreementError, InputError, PeerFailed, TraceError, UsageError, UserFunctionError
 
 alice, bob, carol, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.party("carol"), mpcrt.spu("spu")
@@ -345,3 +346,22 @@ def test_a_party_that_does_not_compute_provides_and_receives(world):
 
     made = world(program, outside=("carol",)).check()
     np.testing.assert_allclose(made.results["carol"][0], expected(), atol=8 * STEP)
+
+
+def test_a_value_may_be_used_on_two_devices(world):
+    """What was shared with one device is shared anew with another."""
+    two = mpcrt.spu("two")
+    config = configs.local(2, tls="off")
+    devices = {**config.devices, "two": config.devices["spu"]}
+    both = config.replace(devices=devices)
+
+    def program(session):
+        x, y = rows(), weights()["w"]
+        first = spu(lambda x, w: x @ w)(x, y).to(mpcrt.public)
+        second = two(lambda x, w: x @ w)(x, y).to(mpcrt.public)
+        return np.asarray(first), np.asarray(second)
+
+    made = world(program, clusters=dict.fromkeys(config.names, both)).check()
+    product = rows.function() @ weights.function()["w"]
+    for y in made.results["alice"]:
+        np.testing.assert_allclose(y, product, atol=8 * STEP)
