@@ -1,0 +1,72 @@
+"""The fault suite's short version: real processes behind proxies. `scripts/faults` runs hundreds."""
+
+from __future__ import annotations
+
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import campaign
+import pytest
+from fault_proxy import FOREVER, Fault
+from trials import Setting, Trial, Zygote, zygote
+
+
+@pytest.fixture(scope="module")
+def processes() -> Iterator[Zygote]:
+    with zygote() as made:
+        yield made
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    seed = random.randrange(2**32)
+    print(f"seed {seed}")
+    return random.Random(seed)
+
+
+def test_a_resident_run_outlives_faults(processes: Zygote, rng: random.Random, tmp_path: Path):
+    """Cuts, resets, stalls, delays, flipped bits during many calls: all results are right and all processes end well."""
+    setting = Setting(idle=6.0, calls=60, pause=0.02)
+    with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
+        outcome = campaign.resident(trial, rng, 6)
+    assert outcome.problems == []
+    assert outcome.done and outcome.right == 60
+    assert outcome.phases
+
+
+def test_faults_before_the_first_call(processes: Zygote, rng: random.Random, tmp_path: Path):
+    """While connecting and agreeing."""
+    for number, dials in enumerate(["", "alice"]):
+        setting = Setting(idle=6.0, dials=dials)
+        with Trial(processes, setting, tmp_path / str(number), rng.randrange(2**32)) as trial:
+            for proxy in trial.proxies.values():
+                proxy.plan(Fault(rng.choice(["cut", "close", "stall"]), rng.randrange(1, 5000), 0.5))
+            outcome = campaign.single(trial, rng)
+        assert outcome.problems == []
+
+
+@pytest.mark.parametrize(("victim", "how"), [("dealer", signal.SIGKILL), ("alice", signal.SIGSTOP)])
+def test_a_process_that_dies_or_stops_is_named(
+    processes: Zygote, rng: random.Random, tmp_path: Path, victim: str, how: signal.Signals
+):
+    """By every other process, within idle + 2 s, with exit code 3."""
+    setting = Setting(idle=2.0, connect=10.0, calls=2000, pause=0.02)
+    with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
+        assert trial.wait_bytes(50_000, trial.started + 30)
+        outcome = campaign.ended(trial, [trial.signal(victim, how)], victims=(victim,))
+    assert outcome.problems == []
+    assert not outcome.done and not outcome.wrong
+
+
+def test_a_port_that_stalls_for_ever_ends_the_run(processes: Zygote, rng: random.Random, tmp_path: Path):
+    """Everybody behind it is named by somebody, in time."""
+    setting = Setting(idle=2.0, connect=10.0, calls=2000, pause=0.02)
+    with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
+        assert trial.wait_bytes(50_000, trial.started + 30)
+        trial.proxies["alice"].plan(Fault("stall", 0, FOREVER))
+        trial.wait_bytes(trial.carried + 10**9, trial.started + 30)
+        outcome = campaign.ended(trial, [at for at, _ in trial.proxies["alice"].struck], victims=())
+    assert outcome.problems == []
+    assert not outcome.done and not outcome.wrong
