@@ -27,7 +27,7 @@ def rng() -> random.Random:
 
 
 def test_a_resident_run_outlives_faults(processes: Zygote, rng: random.Random, tmp_path: Path):
-    """Cuts, resets, stalls, delays, flipped bits during many calls: all results are right and all processes end well."""
+    """Cuts, resets, stalls, delays and flipped bits during many calls: right results, good ends."""
     setting = Setting(idle=6.0, calls=60, pause=0.02)
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         outcome = campaign.resident(trial, rng, 6)
