@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from clusters import cluster_file
 
 from mpcrt.transport.link import Kind
 
@@ -56,8 +57,6 @@ def test_only_the_owner_needs_the_file(two_parties, tmp_path):
 @pytest.fixture(scope="module")
 def records(tmp_path_factory):
     """What alice and bob saw over RUNS calls with fixed inputs: {party: [(direction, peer, kind, step, array)]}."""
-    from conftest import cluster_file
-
     folder = tmp_path_factory.mktemp("records")
     cluster = cluster_file(folder, 2)
     command = [
