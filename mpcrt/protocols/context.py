@@ -15,6 +15,9 @@ from mpcrt.plan.schedule import Held, Step
 from mpcrt.protocols.shares import Drawn, Known, Narrow, Share
 from mpcrt.ring import prg
 
+LARGE = 1 << 12
+"""Elements of a chunk from which the receiver of its corrections differs from step to step."""
+
 
 class Positions:
     """Debugging: refuses a position that is used as a mask or share twice."""
@@ -62,6 +65,11 @@ class Context:
     def words(self) -> int:
         """Packed words of n bits."""
         return (self.n + 63) >> 6
+
+    @property
+    def turn(self) -> int:
+        """Whose turn it is to receive corrections: by chunk and, for large ones, by step, so that links share load."""
+        return self.index + (self.step.number if self.n > LARGE else 0)
 
     def _place(self, role: int, per: int) -> tuple[int, int]:
         return self._stream | role, (self.low >> 6) * per
@@ -134,7 +142,7 @@ class OnlineContext(Context):
         """
         words = count if width == 8 else (count + 1) >> 1
         per = per if width == 8 else 32
-        if self.run.receiver(self.index) == self.run.me:
+        if self.run.receiver(self.turn) == self.run.me:
             packed: Share = Known(self.run.corrections.next(words))
         else:
             self._claim(*self._place(role, per), words)
@@ -182,7 +190,7 @@ class DealerContext(Context):
     def drawing(self, role: int, count: int, per: int) -> list[tuple[Any, int, int]]:
         """(generator, stream, offset) of the parties that draw their share of a dealt vector: all but the receiver."""
         stream, offset = self._place(role, per)
-        receiver = self.run.receiver(self.index)
+        receiver = self.run.receiver(self.turn)
         drawing = [g for party, g in zip(self.run.parties, self.run.prgs, strict=True) if party != receiver]
         if self.run.positions is not None:
             for generator in drawing:
@@ -191,7 +199,7 @@ class DealerContext(Context):
 
     def correct(self, words: np.ndarray) -> None:
         """Sends the rest of a dealt vector, less all that others draw, to the party whose turn it is."""
-        self.run.corrections.add(self.run.receiver(self.index), words)
+        self.run.corrections.add(self.run.receiver(self.turn), words)
 
 
 def stream_of(call: int, path: int, step: int) -> int:
