@@ -1,4 +1,4 @@
-"""jnp.sort: along any axis, ascending and descending, of floats and integers, by the sort op where it is long enough."""
+"""jnp.sort along any axis, ascending and descending, of floats and integers; the sort op where it is long enough."""
 
 import jax.numpy as jnp
 import numpy as np
