@@ -10,7 +10,7 @@ from harness import check, plan_of, run
 
 import mpcrt.plan.sorting as planned
 from mpcrt.errors import ProtocolError
-from mpcrt.plan import PUBLIC, Type
+from mpcrt.plan import PUBLIC, Builder, Type
 from mpcrt.plan.ops import PlanError
 from mpcrt.plan.sorting import SortSpec, sort_spec
 from mpcrt.protocols.ops import sorting
@@ -82,6 +82,19 @@ def test_forks_and_products_are_sorted(rng):
     check(plan_of(function, real, real), [encode(rng.normal(size=40), 18) for _ in range(2)], ulp=1)
 
 
+def test_in_a_loop(rng):
+    """Trips shuffle anew: their positions differ, which the readers' debugging asserts."""
+    inner = Builder()
+    c, x = inner.input(Type((30,))), inner.input(Type((30,)))
+    body = inner.finish(inner.add(inner.one("sort", inner.add(c, x), bits=40), x))
+
+    def function(b, c, xs):
+        return b.loop(body, 3, [], [c], [xs])
+
+    inputs = [drawn(rng, "any", (30,)), drawn(rng, "ties", (3, 30))]
+    assert check(plan_of(function, Type((30,)), Type((3, 30))), inputs, 3).rounds == 3 * 7
+
+
 def test_owned_and_public_values(rng):
     x = drawn(rng, "ties", (30,))
     for visibility, owner in (("private(alice)", "alice"), (PUBLIC, "owner")):
@@ -111,6 +124,7 @@ def by_batches(spec: SortSpec, keys: np.ndarray) -> tuple[np.ndarray, list[int]]
     for _ in spec.batches[1:]:
         used.append(order.count)
         order = order.told(less(order.differences(keys.reshape(-1))))
+    assert isinstance(order, sorting.Gaps)
     return keys.reshape(-1)[order.elements].reshape(keys.shape), used
 
 

@@ -223,8 +223,8 @@ class Gaps(Order):
         below = np.zeros(less.size + 1, np.intp)
         np.cumsum(less, out=below[1:])
         rank = below[self.ends] - below[self.ends - self.pairs]
-        beaten = self.a[np.repeat(self.chosen, self.pairs) & (less == 0)]
-        rank += np.bincount(beaten, minlength=rank.size)
+        beaten = np.flatnonzero(np.repeat(self.chosen, self.pairs) & (less == 0))
+        rank += np.bincount(self.a[beaten], minlength=rank.size)
         return Gaps(self.spec, *arranged(self.elements, 2 * (self.start + rank) + self.chosen), self.left - 1)
 
 
