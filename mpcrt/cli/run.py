@@ -66,7 +66,7 @@ def run(
 
     \b
     Examples:
-      mpcrt run cluster_configs/two_party.yaml examples/salary.py
+      mpcrt run cluster_configs/two_party.yaml examples/digits/predict.py -- --model m.npz --out p.npz
       mpcrt run cluster.yaml train.py --party alice -- --epochs 3
       mpcrt run cluster.yaml --party dealer --log-json
     """

@@ -13,6 +13,8 @@ from mpcrt.errors import ProtocolError
 from mpcrt.transport.link import Address, Kind, Link
 
 PACKED_WORDS = 1 << 13
+DEALT = 1
+"""The path of the message that ends the corrections of a call dealt before its rounds."""
 AHEAD = 1 << 26
 """Bytes the dealer may be ahead of a party, checked every quarter of it."""
 HELD = 200e-6
@@ -49,10 +51,10 @@ class Reader:
 
 
 class Writer:
-    """The dealer's end, to all parties; it runs ahead of each by about AHEAD bytes at most."""
+    """The dealer's end, to all parties; ahead of each by about AHEAD bytes at most, `offline` by all there is."""
 
-    def __init__(self, link: Link, parties: Sequence[str], call: int) -> None:
-        self.link, self.parties, self.call = link, parties, call
+    def __init__(self, link: Link, parties: Sequence[str], call: int, offline: bool = False) -> None:
+        self.link, self.parties, self.call, self.offline = link, parties, call, offline
         self.waiting: dict[str, list[np.ndarray]] = {p: [] for p in parties}
         self.words = dict.fromkeys(parties, 0)
         self.count = dict.fromkeys(parties, 0)
@@ -70,7 +72,7 @@ class Writer:
         self.words[party] += words.size
         if words.size > PACKED_WORDS:
             self.flush(party)
-            if self.unchecked[party] > AHEAD // 32:
+            if self.unchecked[party] > AHEAD // 32 and not self.offline:
                 self.wait(party)
 
     def wait(self, party: str) -> None:
@@ -98,3 +100,10 @@ class Writer:
         for party in self.parties:
             self.flush(party)
         self.since = 0.0
+
+    def close(self) -> None:
+        """Ends the call; `offline`, tells the parties that all of it is there."""
+        self.end()
+        if self.offline:
+            for party in self.parties:
+                self.link.send(party, Address(Kind.DEAL, self.call, DEALT), np.zeros(0, np.uint64))

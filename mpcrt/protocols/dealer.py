@@ -28,10 +28,10 @@ class DealerRun:
     zeros = False
     context = DealerContext
 
-    def __init__(self, dealer: "Dealer", call: int, digest: str) -> None:
+    def __init__(self, dealer: "Dealer", call: int, digest: str, offline: bool) -> None:
         self.me, self.parties, self.call = dealer.me, dealer.parties, call
         self.prgs = tuple(dealer.keys.prg(p, digest) for p in dealer.parties)
-        self.corrections = Writer(dealer.link, dealer.parties, call)
+        self.corrections = Writer(dealer.link, dealer.parties, call, offline)
         self.positions = dealer.positions
 
     def function(self, rule: Rule):
@@ -92,11 +92,14 @@ class Dealer:
         prgs = [masking.prg_of(seeds[n * i : n * (i + 1)]) for i in range(len(self.parties))]
         return Wire(None, masking.drawn(prgs, call, type))
 
-    def run(self, call: int, schedule: Schedule, inputs: Sequence) -> list:
-        """The masks of the schedule's outputs (None for plain shares), public ones as arrays; sends all corrections."""
+    def run(self, call: int, schedule: Schedule, inputs: Sequence, offline: bool = False) -> list:
+        """The masks of the schedule's outputs (None for plain shares), public ones as arrays; sends all corrections.
+
+        `offline`: without backpressure, and then tells the parties, who wait for it (`Online.await_corrections`).
+        """
         if schedule.parties != len(self.parties):
             raise ProtocolError(f"a schedule for {schedule.parties} parties, {len(self.parties)} compute")
-        run = DealerRun(self, call, schedule.digest)
+        run = DealerRun(self, call, schedule.digest, offline)
         outputs = Execution(run, schedule, list(inputs), 0).go()
-        run.corrections.end()
+        run.corrections.close()
         return outputs

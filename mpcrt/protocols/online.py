@@ -15,7 +15,7 @@ from mpcrt.plan.schedule import Schedule
 from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
 from mpcrt.protocols.context import OnlineContext, Positions, Request, concatenated, stream_of
-from mpcrt.protocols.corrections import Reader
+from mpcrt.protocols.corrections import DEALT, Reader
 from mpcrt.protocols.execute import Execution, Job
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.openings import PACKED, segments
@@ -218,6 +218,10 @@ class Online:
         outputs = Execution(run, schedule, list(inputs), 0).go()
         run.corrections.end()
         return outputs
+
+    def await_corrections(self, call: int) -> None:
+        """Waits until all corrections of a call that is dealt offline have arrived."""
+        self.link.recv(self.dealer, Address(Kind.DEAL, call, DEALT), limit=8)
 
     def reveal(self, call: int, wire, type: Type, receivers: Sequence[str]) -> np.ndarray | None:
         """The value (uint64 words or uint8 bits, in its shape) if me in `receivers`, else None.

@@ -44,7 +44,7 @@ class Publish:
 @dataclass(frozen=True, slots=True)
 class Run:
     """Run the plan with this fingerprint, lowered to the schedule with this digest, on wires; its outputs are new
-    wires."""
+    wires. `offline`: all corrections are dealt before the first round."""
 
     device: str
     step: int
@@ -52,6 +52,7 @@ class Run:
     lowering: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
+    offline: bool = False
     name: ClassVar[str] = "run"
 
 
@@ -95,8 +96,8 @@ def _row(command: Command) -> list[Any]:
     match command:
         case Share(device, step, wire, provider, type_) | Publish(device, step, wire, provider, type_):
             return [command.name, device, step, wire, provider, _type_row(type_)]
-        case Run(device, step, fingerprint, lowering, inputs, outputs):
-            return ["run", device, step, fingerprint, lowering, list(inputs), list(outputs)]
+        case Run(device, step, fingerprint, lowering, inputs, outputs, offline):
+            return ["run", device, step, fingerprint, lowering, list(inputs), list(outputs), offline]
         case Reveal(device, step, wire, type_, form, receivers):
             return ["reveal", device, step, wire, _type_row(type_), form, list(receivers)]
         case Report(step):
@@ -126,9 +127,10 @@ def _command(name: str, *fields: Any) -> Command:
         kind = Share if name == "share" else Publish
         return kind(_text(device), _number(step), _number(wire), _text(provider), _type(type_))
     if name == "run":
-        device, step, fingerprint, lowering, inputs, outputs = fields
+        device, step, fingerprint, lowering, inputs, outputs, offline = fields
         _need(all(isinstance(text, str) and len(text) == 64 for text in (fingerprint, lowering)))
-        return Run(_text(device), _number(step), fingerprint, lowering, _numbers(inputs), _numbers(outputs))
+        _need(type(offline) is bool)
+        return Run(_text(device), _number(step), fingerprint, lowering, _numbers(inputs), _numbers(outputs), offline)
     if name == "reveal":
         device, step, wire, type_, form, receivers = fields
         _need(isinstance(receivers, list) and 0 < len(receivers) <= 1000)

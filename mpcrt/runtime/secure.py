@@ -69,6 +69,7 @@ class SecureCalls:
             compiled.schedule.digest,
             tuple(w.number for w in wires),
             tuple(w.number for w in made),
+            self._session.offline,
         )
         self._announce_plan(call, compiled, [*(a.command for a in asked), run])
         if asked or new:

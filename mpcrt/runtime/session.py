@@ -40,6 +40,7 @@ class Session:
         self.dropped: deque[tuple[str, int]] = deque()
         self.counters: Callable[[], Statistics] = Statistics
         self.on_failure: Callable[[BaseException], None] = lambda _: None
+        self.offline = False  # whether calls wait for all their corrections before their first round
         self._traced: str | None = None
         self._number = 0
         self._outstanding = 0

@@ -19,7 +19,7 @@ from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 
 _HELLO = int(Kind.HELLO)
 _BYE = int(Control.BYE)
-REMEMBERED = 1 << 16
+REMEMBERED = 1 << 14
 """Addresses remembered for each direction, so that memory stays flat in a run without end."""
 FINGERPRINTS = 1 << 12
 
@@ -32,19 +32,20 @@ class Unacknowledged(NamedTuple):
 
 
 class AddressBook:
-    """The last addresses used, to refuse a second use."""
+    """The last addresses used, as 64-bit hashes, to refuse a second use."""
 
     def __init__(self, capacity: int = REMEMBERED) -> None:
-        self._order: deque[Address] = deque()
-        self._known: set[Address] = set()
+        self._order: deque[int] = deque()
+        self._known: set[int] = set()
         self._capacity = capacity
 
     def add(self, address: Address) -> bool:
         """True when the address is new."""
-        if address in self._known:
+        key = hash(address)
+        if key in self._known:
             return False
-        self._known.add(address)
-        self._order.append(address)
+        self._known.add(key)
+        self._order.append(key)
         if len(self._order) > self._capacity:
             self._known.discard(self._order.popleft())
         return True
@@ -73,7 +74,8 @@ class Session:
         self._message_limit = message_limit
         self._spoken = AddressBook()
         self._heard = AddressBook()
-        self._fingerprints: deque[tuple[int, int]] = deque(maxlen=FINGERPRINTS)
+        self._fingerprints: deque[int] = deque(maxlen=FINGERPRINTS)
+        """Of the last messages received; the last one is number `received`."""
 
     def outgoing(self, address: Address, buffers: Sequence[Buffer], nonce: bytes) -> Encoded:
         """Number and keep a message. Raises UsageError when the address was used before or the message is too large."""
@@ -141,7 +143,7 @@ class Session:
             raise ProtocolError(f"{self.peer} sent more than {self._inbox_limit} bytes that were not asked for")
         self.received = header.sequence
         self.unreported_bytes += header.layout.payload + header.frame_bytes
-        self._fingerprints.append((header.sequence, mark))
+        self._fingerprints.append(mark)
         if header.address.kind == _BYE:
             self.closed = True
         else:
@@ -152,9 +154,9 @@ class Session:
     def _compare(self, message: Message, mark: int) -> None:
         """A duplicate has to be the same message, as far as it is still known."""
         header = message.header
-        for sequence, known in self._fingerprints:
-            if sequence == header.sequence and known != mark:
-                raise ProtocolError(f"{self.peer} sent two different messages number {sequence}: {header.address}")
+        age, known = self.received - header.sequence, self._fingerprints
+        if age < len(known) and known[-1 - age] != mark:
+            raise ProtocolError(f"{self.peer} sent two different messages number {header.sequence}: {header.address}")
         waiting = self.inbox.get(header.address)
         if waiting is not None and not all(map(np.array_equal, waiting.arrays, message.arrays)):
             raise ProtocolError(f"{self.peer} sent two payloads under one address: {header.address}")
