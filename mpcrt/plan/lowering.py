@@ -307,6 +307,9 @@ class Lowering:
     def lower_samples(self, node: Node, operands: list[int], type: Type) -> int:
         return self.one("samples", (self.wire(operands[0]),), type, Rep.PENDING, dict(node.attrs))
 
+    def lower_onehot(self, node: Node, operands: list[int], type: Type) -> int:
+        return self.one("onehot", (self.wire(operands[0]),), type, Rep.PENDING, dict(node.attrs))
+
     def lower_sort(self, node: Node, operands: list[int], type: Type) -> int:
         """The shuffle, then batch after batch; see protocols/ops/sorting.py."""
         n = type.shape[-1]

@@ -334,6 +334,16 @@ def _(types, a):
     return (x.with_(fraction=natural(a["fraction"], 63), visibility=SECRET if not x.public else PUBLIC),)
 
 
+@op("onehot", 1, "depth")
+def _(types, a):
+    """[..., depth] of 0 and 1: [x = v] for v in 0 .. depth - 1, of integers -depth <= x < 2 depth."""
+    (x,) = types
+    ring(x)
+    depth = natural(a["depth"], 1 << 16)
+    need(x.fraction == 0 and depth >= 1, f"onehot of {x} to {depth}")
+    return (x.with_(shape=(*x.shape, depth)),)
+
+
 # -- control
 
 

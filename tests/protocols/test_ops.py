@@ -331,3 +331,12 @@ def test_outputs_say_how_they_are_held(rng):
     )
     assert schedule(plan, 2).output_wires == ("masked", "shared", "masked", "public", "shared")
     assert NAMES[0] == "alice"
+
+
+@pytest.mark.parametrize("n", PARTIES)
+@pytest.mark.parametrize(("shape", "depth"), [((), 1), ((5,), 7), ((2, 3), 8), ((0,), 3), ((40,), 300)])
+def test_onehot(n, shape, depth, rng):
+    """No round; exact from -depth to 2 depth - 1, with zeros outside 0 .. depth - 1."""
+    plan = plan_of(lambda b, x: b.one("onehot", x, depth=depth), whole(*shape))
+    x = rng.integers(-depth, 2 * depth, shape).astype(np.int64).view(np.uint64)
+    assert check(plan, [x], n).rounds == 0

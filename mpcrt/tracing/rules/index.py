@@ -9,10 +9,9 @@ from mpcrt.tracing import indexing
 from mpcrt.tracing.graph import Eqn, Graph, Var
 from mpcrt.tracing.loops import reshape
 from mpcrt.tracing.lower import Lowering
-from mpcrt.tracing.patterns import width
 from mpcrt.tracing.registry import NeedsUnrolling, rule
 
-MOST_COMPARED = 4096  # entries that a secret index is compared with
+MOST_ROTATED = 4096  # entries of the one-hot of a secret index
 REMEDY = "index with constants, or along one axis; or multiply by a one-hot made in a party function (jax.nn.one_hot)"
 
 
@@ -39,24 +38,19 @@ def take(low: Lowering, x: Value, at: list[np.ndarray]) -> Value:
 
 def rows(low: Lowering, e: Eqn, x: Value, axis: int, index: Var) -> Value:
     """x's entries along `axis` at an index that is not constant, [*index.shape, *the rest of x]: a product with its
-    one-hot rows, made by the index's owner, or by comparisons where the index is secret."""
+    one-hot rows, made by the index's owner, or from its mask's where the index is secret."""
     n = x.shape[axis]
     rest = [i for i in range(len(x.shape)) if i != axis]
     if index.visibility == SECRET:
-        if n > MOST_COMPARED:
+        if n > MOST_ROTATED:
             raise low.fail(e, f"with a secret index into {n} entries", REMEDY)
-        hot = compared(low, index, n)
+        hot = low.b.one("onehot", low.value(index), depth=n)
     else:
         hot = low.value(low.inserted(lambda graph: [one_hot(graph, index, n, e.line)])[0])
     b, count = low.b, index.size
     table = b.reshape(b.transpose(x, (axis, *rest)), (1, n, x.type.size // n))
     product = b.dot(b.reshape(hot, (1, count, n)), table)
     return b.reshape(product, (*index.shape, *(x.shape[i] for i in rest)))
-
-
-def compared(low: Lowering, index: Var, n: int) -> Value:
-    at = low.b.broadcast(low.value(index), (*index.shape, n), range(len(index.shape)))
-    return low.b.to_ring(low.b.equal(at, low.b.integer(np.arange(n)), width(index) or 64))
 
 
 def one_hot(graph: Graph, index: Var, n: int, line: str) -> Var:
