@@ -20,7 +20,7 @@ from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 _HELLO = int(Kind.HELLO)
 _BYE = int(Control.BYE)
 REMEMBERED = 1 << 14
-"""Addresses remembered for each direction, so that memory stays flat in a run without end."""
+"""Addresses remembered for each direction, half of them at least, so that memory stays flat in a run without end."""
 FINGERPRINTS = 1 << 12
 
 
@@ -35,19 +35,18 @@ class AddressBook:
     """The last addresses used, as 64-bit hashes, to refuse a second use."""
 
     def __init__(self, capacity: int = REMEMBERED) -> None:
-        self._order: deque[int] = deque()
-        self._known: set[int] = set()
-        self._capacity = capacity
+        self._recent: set[int] = set()
+        self._older: set[int] = set()
+        self._half = capacity // 2
 
     def add(self, address: Address) -> bool:
         """True when the address is new."""
         key = hash(address)
-        if key in self._known:
+        if key in self._recent or key in self._older:
             return False
-        self._known.add(key)
-        self._order.append(key)
-        if len(self._order) > self._capacity:
-            self._known.discard(self._order.popleft())
+        if len(self._recent) >= self._half:
+            self._recent, self._older = set(), self._recent
+        self._recent.add(key)
         return True
 
 

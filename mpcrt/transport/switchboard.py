@@ -348,7 +348,7 @@ class Switchboard:
         if line.attempt is connection:
             line.attempt = None
         if line.connection is connection:
-            line.connection = None
+            line.connection, line.told = None, False
             line.down_since = time.monotonic()
             if not line.session.closed:
                 log.info("connection to %s lost: %s", line.peer, reason)

@@ -124,8 +124,10 @@ class ZmqLink(Link):
 
     def _farewell(self, board: Switchboard, culprit: str, seconds: float) -> None:
         """Give those without a connection now a moment to learn why this party leaves."""
-        deadline = time.monotonic() + seconds
-        while board.untold(culprit) and time.monotonic() < deadline:
+        now = time.monotonic()
+        # what was put on a connection that had just broken is noticed a moment later
+        soon, deadline = now + SLICE, now + seconds
+        while (now := time.monotonic()) < soon or (board.untold(culprit) and now < deadline):
             with contextlib.suppress(MpcrtError):
                 board.pump_all()
                 board.switch.wait(SLICE / 2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ import zmq
 from link_worlds import Authority, listening, place, succeed, together
 
 from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLost
+from mpcrt.transport.channel import Refused
 from mpcrt.transport.codec import Control, control
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.tls import TlsChannel, TlsContext
@@ -183,3 +186,33 @@ def test_everybody_learns_at_once_whose_certificate_is_refused(bad: str, authori
         assert isinstance(result, LinkError | PeerFailed | PeerLost), result
         assert link.name == bad or bad in str(result), result
         assert "certificate" in str(result), result
+
+
+@pytest.mark.parametrize(
+    ("certificate", "version", "says"),
+    [
+        (False, ssl.TLSVersion.TLSv1_3, "it has no certificate"),
+        (True, ssl.TLSVersion.TLSv1_2, "does not speak TLS 1.3"),
+    ],
+)
+def test_no_certificate_and_older_versions(certificate: bool, version: ssl.TLSVersion, says: str, authority: Authority):
+    """A stranger with any other TLS program."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.maximum_version = version
+    if certificate:
+        authority.issue("bob")
+        chain = max(authority.folder.glob("bob-*.pem"), key=os.path.getmtime)
+        context.load_cert_chain(chain, chain.with_suffix(".key"))
+    inward, outward = ssl.MemoryBIO(), ssl.MemoryBIO()
+    stranger = context.wrap_bio(inward, outward)
+    server = TlsChannel(authority.issue("alice"), dialing=False)
+    with pytest.raises(Refused, match=says):
+        for _ in range(4):
+            with contextlib.suppress(ssl.SSLError):
+                stranger.do_handshake()
+            server.unwrap([outward.read()], 4096)
+            for (frame,) in server.replies():
+                inward.write(frame)
+    assert not server.established
