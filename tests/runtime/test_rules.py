@@ -15,8 +15,8 @@ from mpcrt.errors import DisagreementError, InputError, PeerFailed, TraceError, 
 
 alice, bob, carol, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.party("carol"), mpcrt.spu("spu")
 STEP = 2.0**-17
-"""Two units in the last place: an input rounds to half a unit, a product is off by up to one more, times factors below 2;
-a sum of three products stays within eight."""
+"""Two units in the last place. An input rounds to half a unit, a product is off by up to one more, times factors
+below 2; a sum of three products stays within eight."""
 
 
 @alice
