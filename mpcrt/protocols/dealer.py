@@ -14,7 +14,7 @@ from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
 from mpcrt.protocols.context import DealerContext, Positions
 from mpcrt.protocols.corrections import Writer
-from mpcrt.protocols.execute import Execution, Job
+from mpcrt.protocols.execute import Execution, Job, Observer
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Wire
@@ -32,7 +32,7 @@ class DealerRun:
         self.me, self.parties, self.call = dealer.me, dealer.parties, call
         self.prgs = tuple(dealer.keys.prg(p, digest) for p in dealer.parties)
         self.corrections = Writer(dealer.link, dealer.parties, call, offline)
-        self.positions = dealer.positions
+        self.positions, self.observer = dealer.positions, dealer.observer
 
     def function(self, rule: Rule):
         return rule.dealer
@@ -81,6 +81,7 @@ class Dealer:
     def __init__(self, link: Link, me: str, parties: Sequence[str], keys: Keys, debug: bool = False) -> None:
         self.link, self.me, self.parties, self.keys = link, me, tuple(parties), keys
         self.positions = Positions() if debug else None
+        self.observer: Observer | None = None
         kernels.keep_memory()
 
     def share(self, call: int, type: Type, owner: str) -> Wire:

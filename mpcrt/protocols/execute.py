@@ -7,7 +7,7 @@ same sequence of (step, chunk, resumption), so the dealer's stream of correction
 
 from collections.abc import Generator
 from types import GeneratorType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,6 +19,15 @@ from mpcrt.protocols.plaintext import apply
 from mpcrt.protocols.rules import RULES, Rule
 from mpcrt.protocols.shares import Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
+
+
+class Observer(Protocol):
+    """Told what a reader is at. Every `begin` has an `end`, nested (a loop's steps lie within its step); after a
+    failure ends may be missing. `step` None: a level's openings are exchanged."""
+
+    def begin(self, schedule: Schedule, step: Step | None) -> None: ...
+
+    def end(self) -> None: ...
 
 
 class Task:
@@ -56,16 +65,29 @@ class Execution:
 
     def go(self) -> list:
         """Runs all levels; returns the outputs."""
+        observer = self.run.observer
         for level in self.schedule.levels:
             if self.pending:
                 resumed, self.pending = self.pending, []
+                if observer is not None:
+                    observer.begin(self.schedule, None)
                 self.run.exchange([t.request for t in resumed])
+                if observer is not None:
+                    observer.end()
                 for task in resumed:
+                    if observer is not None:
+                        observer.begin(self.schedule, task.job.step)
                     opened = self.run.complete(task.request)
                     task.request = None
                     self.advance(task, opened)
+                    if observer is not None:
+                        observer.end()
             for step in level:
+                if observer is not None:
+                    observer.begin(self.schedule, step)
                 self.start(step)
+                if observer is not None:
+                    observer.end()
         if self.pending:
             raise ProtocolError("a schedule ended with openings under way")
         return [self.values[v] for v in self.schedule.outputs]

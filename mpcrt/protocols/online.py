@@ -16,7 +16,7 @@ from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
 from mpcrt.protocols.context import OnlineContext, Positions, Request, concatenated, stream_of
 from mpcrt.protocols.corrections import DEALT, Reader
-from mpcrt.protocols.execute import Execution, Job
+from mpcrt.protocols.execute import Execution, Job, Observer
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.openings import PACKED, segments
 from mpcrt.protocols.ops.linear import online_pending
@@ -44,7 +44,7 @@ class OnlineRun:
         self.peers = tuple(p for p in party.parties if p != party.me)
         self.prg = party.keys.prg(party.dealer, digest)
         self.corrections = Reader(party.link, party.dealer, call)
-        self.positions = party.positions
+        self.positions, self.observer = party.positions, party.observer
         self.progress = party.statistics
         self.sent = 0  # opening messages so far; the same at every party
         self.packs: list[np.ndarray] = []
@@ -179,6 +179,7 @@ class Online:
         self.link, self.me, self.parties, self.dealer, self.keys = link, me, tuple(parties), dealer, keys
         self.statistics = Progress()
         self.positions = Positions() if debug else None
+        self.observer: Observer | None = None
         kernels.keep_memory()
 
     def share(self, call: int, type: Type, owner: str, value: np.ndarray | None = None):
