@@ -4,7 +4,7 @@ Layout, in bytes:
   0..2   b"mpc"
   3      1 when the buffers follow in the same frame, each padded with zeros to 8; 0 when each is a frame of its own
   4..7   length of the msgpack header, little-endian
-  8..11  CRC-32 of the rest of the frame, little-endian: finds damage where TLS does not, and tells duplicates apart
+  8..11  CRC-32 of the rest of the frame, little-endian: finds damage where TLS does not
   12..   the header, padded with zeros so that the frame's length is a multiple of 8:
          (version, nonce, sequence, acknowledged, consumed, kind, call, path, step, dtypes, shapes)
 
@@ -325,11 +325,6 @@ def _shaped(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return array.reshape(shape)
     except ValueError:  # an empty array whose other sizes overflow
         raise ProtocolError("a shape that no array can have") from None
-
-
-def fingerprint(frame: Frame) -> int:
-    """Tells first frames apart: the CRC they carry, which was checked."""
-    return _prefix(frame)[3]
 
 
 def control(kind: Control, fields: Sequence[object], *, acknowledged: int = 0, consumed: int = 0) -> Encoded:

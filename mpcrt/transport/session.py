@@ -1,8 +1,9 @@
 """What two parties know of each other for a whole run, over however many connections: no I/O here.
 
 Messages of one direction are numbered from 1. A sent message is kept, as the very bytes that left, until the peer has
-acknowledged it; after a reconnect the peer says how far it got and the rest is sent again. What arrives twice is
-dropped; what arrives twice and differs ends the run, since two payloads under one mask would reveal their difference.
+acknowledged it; after a reconnect the peer says how far it got and the rest is sent again, so that nothing need arrive
+twice. What does is compared byte for byte and dropped; what differs, or is no longer here to compare with, ends the
+run, since two payloads under one mask would reveal their difference.
 """
 
 from __future__ import annotations
@@ -14,14 +15,17 @@ from typing import NamedTuple
 import numpy as np
 
 from mpcrt.errors import PeerLost, ProtocolError, UsageError
-from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode, fingerprint
+from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode
 from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 
 _HELLO = int(Kind.HELLO)
 _BYE = int(Control.BYE)
 REMEMBERED = 1 << 14
 """Addresses remembered for each direction, half of them at least, so that memory stays flat in a run without end."""
-FINGERPRINTS = 1 << 12
+FRAMES_KEPT = 1 << 10
+"""First frames (at most 8 KiB) of the last messages, to compare duplicates with."""
+MESSAGE_COST = 1 << 10
+"""What a waiting message takes beside its payload, so that a flood of empty ones is bounded too."""
 
 
 class Unacknowledged(NamedTuple):
@@ -73,7 +77,7 @@ class Session:
         self._message_limit = message_limit
         self._spoken = AddressBook()
         self._heard = AddressBook()
-        self._fingerprints: deque[int] = deque(maxlen=FINGERPRINTS)
+        self._frames: deque[bytes] = deque(maxlen=FRAMES_KEPT)
         """Of the last messages received; the last one is number `received`."""
 
     def outgoing(self, address: Address, buffers: Sequence[Buffer], nonce: bytes) -> Encoded:
@@ -128,21 +132,21 @@ class Session:
         self.acknowledge(header.acknowledged, header.consumed)
         if header.sequence == 0:
             raise ProtocolError(f"{self.peer} sent a message without a number: {header.address}")
-        mark = fingerprint(frame)
         if header.sequence <= self.received:
-            self._compare(message, mark)
+            self._compare(message, frame)
             return False
         if header.sequence != self.received + 1:
             raise ProtocolError(f"{self.peer} sent message {header.sequence} where {self.received + 1} was expected")
         if self.closed:
             raise ProtocolError(f"{self.peer} sent a message after its goodbye")
-        if not self._heard.add(header.address):
+        if not self._heard.add(header.address) or header.address in self.inbox:
             raise ProtocolError(f"{self.peer} sent two messages under one address: {header.address}")
-        if self.inbox_bytes + header.layout.payload > self._inbox_limit:
+        taken = self.inbox_bytes + MESSAGE_COST * len(self.inbox)
+        if taken + header.layout.payload > self._inbox_limit:
             raise ProtocolError(f"{self.peer} sent more than {self._inbox_limit} bytes that were not asked for")
         self.received = header.sequence
         self.unreported_bytes += header.layout.payload + header.frame_bytes
-        self._fingerprints.append(mark)
+        self._frames.append(frame if type(frame) is bytes else bytes(frame))
         if header.address.kind == _BYE:
             self.closed = True
         else:
@@ -150,14 +154,15 @@ class Session:
             self.inbox_bytes += header.layout.payload
         return True
 
-    def _compare(self, message: Message, mark: int) -> None:
-        """A duplicate has to be the same message, as far as it is still known."""
+    def _compare(self, message: Message, frame: Frame) -> None:
+        """A duplicate has to be the same message, and provably so. Raises ProtocolError otherwise."""
         header = message.header
-        age, known = self.received - header.sequence, self._fingerprints
-        if age < len(known) and known[-1 - age] != mark:
+        age, waiting = self.received - header.sequence, self.inbox.get(header.address)
+        if age >= len(self._frames) or not (header.inline or waiting):
+            raise ProtocolError(f"{self.peer} sent message {header.sequence} again long after it was taken")
+        if self._frames[-1 - age] != frame:
             raise ProtocolError(f"{self.peer} sent two different messages number {header.sequence}: {header.address}")
-        waiting = self.inbox.get(header.address)
-        if waiting is not None and not all(map(np.array_equal, waiting.arrays, message.arrays)):
+        if waiting is not None and not all(map(_same_bytes, waiting.arrays, message.arrays)):
             raise ProtocolError(f"{self.peer} sent two payloads under one address: {header.address}")
 
     def take(self, address: Address, limit: int, nonce: bytes) -> list[np.ndarray] | None:
@@ -183,3 +188,7 @@ class Session:
     def pending(self) -> int:
         """Payload bytes sent that the peer's `recv` has not taken, as far as it has told."""
         return self.sent_payload - self.peer_consumed
+
+
+def _same_bytes(one: np.ndarray, other: np.ndarray) -> bool:
+    return np.array_equal(one.reshape(-1).view(np.uint8), other.reshape(-1).view(np.uint8))

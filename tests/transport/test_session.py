@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from mpcrt.errors import PeerLost, ProtocolError
-from mpcrt.transport.codec import Control, Encoded, Message, encode, read_message
+from mpcrt.transport.codec import INLINE_LIMIT, Control, Encoded, Message, encode, read_message
 from mpcrt.transport.link import UNBOUND, Address, Kind
-from mpcrt.transport.session import AddressBook, Session
+from mpcrt.transport.session import FRAMES_KEPT, MESSAGE_COST, AddressBook, Session
 
 LIMIT = 1 << 20
 
@@ -29,13 +29,64 @@ def message(sequence: int, step: int, content: bytes = b"x", **numbers: int) -> 
 
 @pytest.mark.parametrize("size", [10, 10_000])
 def test_duplicates_are_dropped(size):
+    """As long as they can be compared byte for byte; a large one that was taken cannot."""
     bob = session()
     sent = message(1, 0, bytes(size))
     assert arrive(bob, sent)
     assert not arrive(bob, sent)
     assert bob.take(Address(Kind.OPEN, 1), LIMIT, UNBOUND) is not None
-    assert not arrive(bob, sent)
+    if size < INLINE_LIMIT:
+        assert not arrive(bob, sent)
+    else:
+        with pytest.raises(ProtocolError, match="long after it was taken"):
+            arrive(bob, sent)
     assert bob.take(Address(Kind.OPEN, 1), LIMIT, UNBOUND) is None
+
+
+CRC_32 = sum(1 << 32 - degree for degree in (32, 26, 23, 22, 16, 12, 11, 10, 8, 7, 5, 4, 2, 1, 0))
+"""The generator polynomial, least significant bit first: xored onto a message it leaves the checksum as it was."""
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_duplicate_with_the_same_checksum_and_other_bytes(taken):
+    """A checksum can be forged; the comparison is of bytes."""
+    bob = session()
+    sent, forged = message(1, 0, bytes(8)), message(1, 0, CRC_32.to_bytes(8, "little"))
+    assert forged.frames[0][:12] == sent.frames[0][:12] and forged.frames != sent.frames
+    arrive(bob, sent)
+    if taken:
+        bob.take(Address(Kind.OPEN, 1), LIMIT, UNBOUND)
+    with pytest.raises(ProtocolError, match="two different messages number 1"):
+        arrive(bob, forged)
+
+
+def test_an_old_duplicate_is_no_duplicate():
+    bob = session()
+    first = message(1, 0)
+    arrive(bob, first)
+    for number in range(2, FRAMES_KEPT + 2):
+        arrive(bob, message(number, number))
+        bob.take(Address(Kind.OPEN, 1, 0, number), LIMIT, UNBOUND)
+    with pytest.raises(ProtocolError, match="long after"):
+        arrive(bob, first)
+
+
+def test_a_flood_of_empty_messages_is_bounded():
+    """What waits costs memory without a payload too."""
+    bob = session()
+    with pytest.raises(ProtocolError, match="not asked for"):
+        for number in range(1, 2 * LIMIT // MESSAGE_COST):
+            arrive(bob, message(number, number, b""))
+    assert len(bob.inbox) <= LIMIT // MESSAGE_COST + 1
+
+
+def test_an_address_is_not_forgotten_while_its_message_waits():
+    bob = session()
+    bob._heard = AddressBook(capacity=4)
+    for number in range(1, 20):
+        arrive(bob, message(number, number))
+    with pytest.raises(ProtocolError, match="two messages under one address"):
+        arrive(bob, message(20, 1, b"other"))
 
 
 @pytest.mark.parametrize("size", [10, 10_000])
