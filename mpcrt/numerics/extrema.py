@@ -157,15 +157,15 @@ def _difference(b: Builder, x: Value, y: Value) -> Value:
 
 
 def pairs(b: Builder, x: Value, bits: int | None) -> Value:
-    """[x_i < x_j] for i < j in lexicographic order, along the last axis."""
+    """[x_i < x_j] for i < j in lexicographic order, along the last axis: a public matrix makes the differences."""
     k, rest = x.shape[-1], x.shape[:-1]
-    zeros = (0,) * len(rest)
-    differences = []
-    for i in range(k - 1):
-        after = b.slice(x, (*zeros, i + 1), (*rest, k))
-        differences.append(_difference(b, b.broadcast(_column(b, x, i), after.shape), after))
-    joined = differences[0] if k == 2 else b.one("concat", *differences, axis=len(rest))
-    return b.negative(joined, bits, 0)
+    chosen = list(combinations(range(k), 2))
+    matrix = np.zeros((k, len(chosen)), np.int64)
+    for p, (i, j) in enumerate(chosen):
+        matrix[i, p], matrix[j, p] = 1, -1
+    rows = b.reshape(x, (1, math.prod(rest), k))
+    differences = b.one("dot", rows, b.ring_constant(matrix.view(np.uint64)[None]))
+    return b.negative(b.reshape(differences, (*rest, len(chosen))), bits, 0)
 
 
 def one_hot(b: Builder, x: Value, bits: int | None) -> Value:

@@ -74,9 +74,9 @@ def window(b: Builder, x: Value) -> int:
     return min(REAL_BITS + x.fraction - b.fraction, 63)
 
 
-def shifted(b: Builder, x: Value, offset: float) -> Value:
+def shifted(b: Builder, x: Value, offset: float | np.ndarray) -> Value:
     """x + offset, the offset rounded to x's fraction bits."""
-    word = encode(np.asarray(math.ldexp(offset, x.fraction)), 0, "a threshold")
+    word = encode(np.ldexp(np.asarray(offset, np.float64), x.fraction), 0, "a threshold")
     return b.add(x, b.ring_constant(np.asarray(word, np.uint64), x.fraction))
 
 

@@ -23,6 +23,8 @@ HIGH = 20
 PUBLIC_BITS = 20
 FINE = 44
 KEPT = 20  # fraction bits of g(x') once truncated
+TOGETHER = 1 << 16
+"""Comparisons that are one step, all as wide as the widest; with more of them each drops the bits it can."""
 
 
 class Table(NamedTuple):
@@ -56,22 +58,26 @@ class Normalised(NamedTuple):
 
 def normalised(b: Builder, x: Value, table: Table, low: int, high: int, signed: bool, zero: bool) -> Normalised:
     """Steps 1 and 2 for |x| in [2^low, 2^high); with `zero` one more threshold at 2^low, under which x' is 0."""
-    top = SIGNED_TOP if signed else 1.0
     first = low + table.octave
     thresholds = ([low] if zero else []) + list(range(first, high, table.octave))
-    bits = []
-    for j in thresholds:
-        drop = max(0, x.fraction + j - 4)
-        width = min(64 - drop, max(2, x.fraction + high - drop + 2))
-        above = b.not_(b.negative(shifted(b, x, -top * 15 / 16 * 2.0**j), width, drop))
-        if signed:
-            under = b.negative(shifted(b, x, top * 15 / 16 * 2.0**j), width, drop)
-            above = b.xor(above, under)
-        bits.append(b.reshape(above, (1, *x.shape)))
+    together = len(thresholds) * x.type.size <= TOGETHER
+    groups = [thresholds] if together else [[j] for j in thresholds]
+    bits = [reached(b, x, group, high, signed) for group in groups if group]
     exponents = list(range(first, high + 1, table.octave))
     steps = weights([1 << (high - k) for k in exponents], zero)
     stacked = b.concat(bits, 0) if bits else None
     return Normalised(b.one("scale", stepped(b, stacked, x, steps), fraction=x.fraction + high), stacked, exponents)
+
+
+def reached(b: Builder, x: Value, thresholds: list[int], high: int, signed: bool) -> Value:
+    """[thresholds, *shape]: the bits [x >= 2^j], or with `signed` [|x| >= 2^j], j from the lowest."""
+    top = SIGNED_TOP if signed else 1.0
+    drop = max(0, x.fraction + thresholds[0] - 4)
+    width = min(64 - drop, max(2, x.fraction + high - drop + 2))
+    column = np.array([top * 15 / 16 * 2.0**j for j in thresholds]).reshape(-1, *(1,) * len(x.shape))
+    wide = b.broadcast(b.reshape(x, (1, *x.shape)), (len(thresholds), *x.shape))
+    above = b.not_(b.negative(shifted(b, wide, -column), width, drop))
+    return b.xor(above, b.negative(shifted(b, wide, column), width, drop)) if signed else above
 
 
 def weights(factors: list[int], zero: bool) -> list[int]:

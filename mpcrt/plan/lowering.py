@@ -251,7 +251,7 @@ class Lowering:
             return self.one("linear", operands, type, rep, attrs, holder=holder)
         deferred = any(h.deferred or h.rep is Rep.OPENED for h in secret)
         v = self.one("linear", operands, type, Rep.PENDING, attrs, deferred=deferred)
-        if node.op in LINEAR or node.op == "mul":
+        if node.op in LINEAR | BILINEAR:
             self.linears[v] = node, operands, type
         return v
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 import mpcrt.numerics as numerics
 from mpcrt.plan import Builder, Plan, Type
+from mpcrt.plan.schedule import schedule
 from mpcrt.protocols import cost, plaintext
 
 BY_NAME = {c.name: c for c in CASES}
@@ -130,3 +131,10 @@ def test_layer_norm(rng):
     expected = (x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5)
     assert np.abs(decoded(outcome.values[0], 18) - expected).max() <= 2e-4
     assert outcome.rounds <= 9
+
+
+@pytest.mark.parametrize(("n", "steps"), [(32, 1), (100_000, 18)])
+def test_few_values_are_compared_with_all_thresholds_in_one_step(n, steps):
+    """A step costs the same for any few values; of many, each comparison drops what bits it can."""
+    lowered = schedule(plan(numerics.rsqrt, (n,), False), 2)
+    assert [s.rule for s in lowered.steps].count("msb") == steps
