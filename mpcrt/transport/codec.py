@@ -40,13 +40,15 @@ Frame: TypeAlias = bytes | bytearray | memoryview
 
 
 class Control(IntEnum):
-    """Kinds that links exchange among themselves. GREETING opens a connection, REFUSE ends one, BYE ends a session."""
+    """Kinds that links exchange among themselves. GREETING opens a connection, REFUSE ends one, BYE ends a session;
+    PROBE asks, and answers, that both certificates are in order."""
 
     GREETING = 64
     REFUSE = 65
     ACK = 66
     ABORT = 67
     BYE = 68
+    PROBE = 69
 
 
 _PREFIX = struct.Struct("<3sBII")

@@ -38,14 +38,25 @@ class Connection:
     """A routing id of the switch, the channel over it, and whose it turned out to be."""
 
     def __init__(
-        self, switch: Switch, identity: bytes, channel: Channel, *, peer: str = "", endpoint: str = ""
+        self,
+        switch: Switch,
+        identity: bytes,
+        channel: Channel,
+        *,
+        peer: str = "",
+        endpoint: str = "",
+        probing: bool = False,
     ) -> None:
-        """`peer` and `endpoint` when this party dialed; an accepted connection learns its peer by the greeting."""
+        """`peer` and `endpoint` when this party dialed; an accepted connection learns its peer by the greeting.
+
+        `probing`: dialed only to see whether the certificates are in order, where the peer dials otherwise.
+        """
         self.identity = identity
         self.channel = channel
         self.peer = peer
         self.endpoint = endpoint
         self.dialed = bool(endpoint)
+        self.probing = probing
         self.descriptor = -1
         self.greeted = False
         self.ready = False

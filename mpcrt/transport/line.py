@@ -9,6 +9,7 @@ from mpcrt.errors import PeerLost
 from mpcrt.transport.channel import Refused
 from mpcrt.transport.connection import Connection, Greeting
 from mpcrt.transport.session import Session
+from mpcrt.transport.statistics import Count
 
 
 @dataclass(slots=True)
@@ -34,8 +35,12 @@ class Line:
     refusal: str = ""
     refused: bool = False
     """No link can come up: a certificate or the configuration is wrong."""
+    doubted: bool = False
+    """Somebody was refused who may have been this peer: its port will show whether its certificate is to blame."""
     told: bool = False
     """The peer has been sent this party's ABORT."""
+    ended: bool = False
+    """The peer's own ABORT came."""
     damages: int = 0
 
     @property
@@ -65,6 +70,20 @@ class Line:
             raise PeerLost(f"{self.where} was restarted; a run does not resume, start it again", self.peer)
         self.instance = greeting.instance
 
+    def resend(self, received: int, resent: Count) -> bool:
+        """Send what the peer has not, the very bytes that were sent before. False when the connection is gone."""
+        assert self.connection is not None
+        missing = self.session.resume(received)
+        for sequence, encoded in enumerate(missing, self.session.sent_sequence - len(missing) + 1):
+            if sequence <= self.transmitted:
+                resent.messages += 1
+                resent.payload += encoded.payload
+                resent.header += encoded.header
+            if not self.connection.transmit(encoded):
+                return False
+        self.transmitted = self.session.sent_sequence
+        return True
+
     def lost(self, idle: float) -> PeerLost:
         """The error of a peer that was away for too long."""
         because = f"; {self.refusal}" if self.refusal else ""
@@ -81,7 +100,7 @@ class Heart:
     patience: float = field(init=False)
 
     def __post_init__(self) -> None:
-        self.beat = min(self.idle / 8, 1.0)
+        self.beat = min(self.idle / 16, 0.25)
         self.timeout = min(self.idle / 4, 10.0)
-        # by when a stall is noticed, it has lasted for up to beat + timeout
+        # when a stall is noticed it has lasted for the timeout and up to a beat, or two where the other end dialed
         self.patience = self.idle - self.timeout

@@ -20,9 +20,9 @@ from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 
 _HELLO = int(Kind.HELLO)
 _BYE = int(Control.BYE)
-REMEMBERED = 1 << 14
+REMEMBERED = 1 << 12
 """Addresses remembered for each direction, half of them at least, so that memory stays flat in a run without end."""
-FRAMES_KEPT = 1 << 10
+FRAMES_KEPT = 1 << 8
 """First frames (at most 8 KiB) of the last messages, to compare duplicates with."""
 MESSAGE_COST = 1 << 10
 """What a waiting message takes beside its payload, so that a flood of empty ones is bounded too."""

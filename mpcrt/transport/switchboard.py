@@ -128,7 +128,7 @@ class Switchboard:
                 connected = line.attempt.descriptor >= 0
                 if connected and now - line.attempt.since > GREETING_SECONDS:
                     self._lost(line.attempt, "it did not greet")
-            elif line.dialed and not line.refused and now >= line.next_dial:
+            elif (line.dialed or line.doubted) and not line.refused and now >= line.next_dial:
                 self._dial(line)
 
     def transmit(self, peer: str, encoded: Encoded) -> None:
@@ -165,7 +165,7 @@ class Switchboard:
     def untold(self, culprit: str) -> bool:
         """Whether somebody who may still come up has not been sent the ABORT."""
         lines = (line for line in self.lines.values() if line.peer != culprit and not line.session.closed)
-        return any(not line.told and not line.refused for line in lines)
+        return any(not (line.told or line.refused or line.ended) for line in lines)
 
     def missing(self) -> list[Line]:
         """Peers that have not come up yet."""
@@ -202,7 +202,10 @@ class Switchboard:
             line.refusal = f"its address is unknown: {error.strerror or error}"
             return
         identity = self.switch.dial(endpoint)
-        connection = Connection(self.switch, identity, self._channel(dialing=True), peer=line.peer, endpoint=endpoint)
+        channel, line.doubted = self._channel(dialing=True), False
+        connection = Connection(
+            self.switch, identity, channel, peer=line.peer, endpoint=endpoint, probing=not line.dialed
+        )
         self._connections[identity] = line.attempt = connection
         connection.start()
         self._introduce(connection)
@@ -213,6 +216,9 @@ class Switchboard:
         if connection.dialed and channel.established and not connection.greeted:
             if channel.names is not None and connection.peer not in channel.names:
                 raise Refused(f"its certificate is {channel.proves}, not {connection.peer}")
+            if connection.probing:
+                connection.greeted = connection.transmit(control(Control.PROBE, ()))
+                return
             session = self.lines[connection.peer].session
             connection.greet(Greeting(self.name, connection.peer, self._instance, session.received))
 
@@ -267,9 +273,16 @@ class Switchboard:
         if kind == Control.GREETING:
             self._greeted(connection, Greeting.decode(message))
             return
+        if kind == Control.PROBE and not connection.ready:
+            if connection.probing:
+                self._lost(connection, "its certificate is in order")
+            else:
+                connection.transmit(control(Control.PROBE, ()))
+            return
         if not connection.ready:
             raise Refused("it sent a message before its greeting")
         if kind == Control.ABORT:
+            self.lines[connection.peer].ended = True
             raise PeerFailed(*control_fields(message, str, str, int, int, str), reporter=connection.peer)
         self.lines[connection.peer].session.acknowledge(header.acknowledged, header.consumed)
 
@@ -281,8 +294,9 @@ class Switchboard:
         if line is None:
             raise Refused(f"{greeting.name[:100]!r} is not a party of this cluster file")
         line.admit(connection, greeting, self.name)
-        if line.connection is not None:
-            self._drop(line.connection)
+        for other in (line.connection, line.attempt):
+            if other is not None and other is not connection:
+                self._drop(other)
         if not connection.dialed:
             connection.peer = greeting.name
             self._strangers.remove(connection)
@@ -292,22 +306,8 @@ class Switchboard:
         line.connection, line.attempt, line.attempts, line.refusal = connection, None, 0, ""
         log.info("connected to %s", line.peer)
         self._tell(line)
-        self._resend(line, greeting.received)
-
-    def _resend(self, line: Line, received: int) -> None:
-        """Send what the peer has not, the very bytes that were sent before."""
-        first = line.session.sent_sequence - len(line.session.resume(received)) + 1
-        for sequence, encoded in enumerate(line.session.resume(received), first):
-            if sequence <= line.transmitted:
-                resent = self._statistics.resent
-                resent.messages += 1
-                resent.payload += encoded.payload
-                resent.header += encoded.header
-            if line.connection is None:
-                return
-            if not line.connection.transmit(encoded):
-                self._lost(line.connection, "the connection is gone")
-        line.transmitted = line.session.sent_sequence
+        if not line.resend(greeting.received, self._statistics.resent):
+            self._lost(connection, "the connection is gone")
 
     def _refused(self, connection: Connection, reason: str) -> None:
         """Turn a connection away, or be turned away. Raises LinkError when that can only be the configuration."""
@@ -315,6 +315,8 @@ class Switchboard:
             said_by = f"{connection.peer} " if connection.peer else ""
             self.refusals.append(f"{said_by}{reason}")
             log.warning("refused a connection: %s%s", said_by, reason)
+            for line in self.lines.values():
+                line.doubted = self._tls is not None and not (line.came_up or line.address is None)
             if not connection.refusal:
                 connection.refuse(reason)
             self._lost(connection, reason)

@@ -23,8 +23,8 @@ SPIN = 300e-6
 SLICE = 0.1
 """Seconds between two looks at the clock's duties."""
 CLOSE_SECONDS = 5.0
-LINGER = 1.0
-FAREWELL, OPEN_FAREWELL = 1.0, 3.0
+LINGER, FAILED_LINGER = 1.0, 0.2
+FAREWELL, OPEN_FAREWELL = 0.5, 3.0
 """Seconds for which who aborts waits for those it could not tell, in a run and before it."""
 _BYE = Address(Control.BYE)
 
@@ -223,7 +223,7 @@ class ZmqLink(Link):
             self._closed = True
             if not self._released:
                 self._released = True
-                board.close(LINGER)
+                board.close(LINGER if self._failure is None else FAILED_LINGER)
                 self._turn.wake = lambda: None
 
     def _live(self, peer: str) -> tuple[Switchboard, Session]:
