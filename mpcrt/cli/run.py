@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from mpcrt.cli.shell import HELP, Shell
+from mpcrt.cli.shell import HELP, Shell, profile_option
 from mpcrt.cluster import config as configs
 from mpcrt.cluster import lifeline
 from mpcrt.cluster.config import ClusterConfig
@@ -39,7 +39,7 @@ class ProgramCommand(click.Command):
 @click.option("--party", metavar="NAME", help="Run this party alone; without it every party and dealer runs here.")
 @click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks.")
 @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
-@click.option("--profile", type=click.Path(path_type=Path, dir_okay=False), help="Write a time profile to this file.")
+@profile_option
 @click.option("--listen-fd", type=int, hidden=True)
 @click.option("--lifeline-fd", type=int, hidden=True)
 @click.option("--scratch", type=click.Path(path_type=Path), hidden=True)

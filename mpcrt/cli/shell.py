@@ -6,6 +6,7 @@ import os
 import sys
 import traceback
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import click
@@ -15,6 +16,21 @@ from mpcrt.cluster.logs import one_line
 from mpcrt.errors import MpcrtError, UserFunctionError
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+def _profile_file(ctx: click.Context, parameter: click.Parameter, file: Path | None) -> Path | None:
+    if file is not None and not os.access(file.absolute().parent, os.W_OK):
+        raise click.BadParameter(f"{file.absolute().parent} is no folder that can be written to", ctx, parameter)
+    return file
+
+
+profile_option = click.option(
+    "--profile",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    callback=_profile_file,
+    help="Write where time goes, for ui.perfetto.dev: calls, steps, waiting, bytes. With --party, that party's part.",
+)
 
 
 @dataclass

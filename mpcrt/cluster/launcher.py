@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from mpcrt.cluster import exit_codes
+from mpcrt.cluster import exit_codes, profiles
 from mpcrt.cluster.config import ClusterConfig
 from mpcrt.cluster.options import RunOptions
 from mpcrt.cluster.processes import GRACE, POLL, Processes
@@ -53,13 +53,19 @@ def party_command(start: Start) -> list[str]:
     if start.options.log_json:
         command.append("--log-json")
     if start.options.profile is not None:
-        profile = start.options.profile
-        command += ["--profile", str(profile.with_name(f"{profile.stem}.{start.party}{profile.suffix}"))]
+        command += ["--profile", str(profile_part(start.scratch, start.party))]
     return [*command, "--", *start.arguments]
+
+
+def profile_part(scratch: Path, party: str) -> Path:
+    """Where a process of a local run writes its part of the profile."""
+    return scratch / f"profile.{party}.json"
 
 
 class LocalRun:
     """The children of a local run with their generated files; `close` ends and removes all of it.
+
+    With `options.profile` it also makes one profile file of all parts that processes left.
 
     `names` are the parties to start (default: all). `sockets` already listen on the configuration's addresses; those
     of started parties are closed here once inherited, the others stay the caller's. `config` is what the children
@@ -82,6 +88,7 @@ class LocalRun:
         options = options or RunOptions(local_processes=len(self.names))
         started = {name: made for name, made in sockets.items() if name in self.names}
         self.relay = relay or Relay(self.names, prefix=not options.log_json)
+        self._profile = options.profile
         try:
             self._scratch = Scratch(config)
             self.config, self.file = self._scratch.config, self._scratch.file
@@ -114,8 +121,23 @@ class LocalRun:
         """Ends every child and removes the generated files."""
         try:
             self.processes.stop(grace)
+            self._merge_profiles()
         finally:
             self._scratch.close()
+
+    def profile_part(self, party: str) -> Path:
+        """Where a process that joins this run writes its part of the profile."""
+        return profile_part(self._scratch.directory, party)
+
+    def _merge_profiles(self) -> None:
+        if self._profile is None:
+            return
+        parts = sorted(self._scratch.directory.glob("profile.*.json"))
+        found = {part.name.split(".")[1] for part in parts}
+        try:
+            profiles.merge(self._profile, parts, missing=set(self.names) - found)
+        except OSError as error:
+            self.relay.say(f"mpcrt: the profile {self._profile} cannot be written: {error.strerror}")
 
     def __enter__(self) -> Self:
         return self

@@ -21,6 +21,7 @@ from mpcrt.runtime.session import Session
 from mpcrt.runtime.values import Handle, parts
 
 MARK = "mpcrt bench result: "
+DONE = "mpcrt bench repetitions done: "
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -36,12 +37,14 @@ def main(arguments: Sequence[str]) -> None:
     result = secure(*handles)
     before = reports(session)
     seconds = []
-    for _ in range(int(reps)):
+    for repetition in range(int(reps)):
         started = total(before)
         result = secure(*handles)
         after = reports(session)
         seconds.append(elapsed(session, after))
         cost, before = total(after) - started, after
+        if session.me == first:
+            print(f"{DONE}{repetition + 1}", flush=True)
     value, _ = parts(result)
     error = Party(first)(measured_error)(result.to(Party(first)), Party(first)(expected)(function, args))
     row = {

@@ -32,6 +32,7 @@ from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
 from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.moves import Moves
+from mpcrt.runtime.profile import Profile
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code, handles_in
 from mpcrt.runtime.values import Handle, Value, Wire, owner_of
@@ -48,16 +49,12 @@ DISAGREEMENT_SECONDS = 1.0
 
 
 class Engine:
-    """Runs a session's calls. `start` gives the link and roster; it is called on the engine thread. `around` runs the
-    thread's whole work, such as under a profile."""
+    """Runs a session's calls. `start` gives the link and roster; it is called on the engine thread."""
 
     def __init__(
-        self,
-        session: Session,
-        start: Callable[[], tuple[Link, Roster]],
-        around: Callable[[Callable[[], Any]], Any] = lambda work: work(),
+        self, session: Session, start: Callable[[], tuple[Link, Roster]], profile: Profile = Profile()
     ) -> None:
-        self.session, self._start, self._around = session, start, around
+        self.session, self._start, self.profile = session, start, profile
         self.link: Link | None = None
         self._steps = self._wires = self._agreed = 0
         self._pending: dict[int, Value] = {}
@@ -77,21 +74,22 @@ class Engine:
                 self._open()
             finally:
                 self.opened.set()
-            self._around(self._calls)
+            self._calls()
         except BaseException as error:
             self._failed(error)
 
     def _calls(self) -> None:
         while (call := self.session.queue.get()) is not None:
             self._call = call
-            self._run(call)
+            with self.profile.call(call.number, call.description):
+                self._run(call)
             self.session.done(call)
             if isinstance(call, calls.EndCall):
                 break
 
     def _open(self) -> None:
         self.link, self.roster = self._start()
-        self.devices = Devices(self.session.config, self.link, self.roster)
+        self.devices = Devices(self.session.config, self.link, self.roster, self.profile)
         self.counters = Counters(self.link, self.devices, self.session.config)
         self.session.counters = self.counters.totals
         self.ledger = Ledger(self.link, self.roster.programs, self.roster.nonce)
@@ -189,7 +187,8 @@ class Engine:
         start = time.perf_counter()
         log.info("runs %s() in plaintext", call.name)
         try:
-            result = call.function(*args, **kwargs)
+            with self.profile.slice("python", f"{call.name}()"):
+                result = call.function(*args, **kwargs)
         except Exception as error:
             log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))
             if isinstance(error, MpcrtError):

@@ -14,6 +14,7 @@ from mpcrt.plan.types import Type
 from mpcrt.protocols import Dealer, Keys, Online, provide, receive
 from mpcrt.runtime.commands import Publish, Reveal, Run, Share
 from mpcrt.runtime.hello import Roster
+from mpcrt.runtime.profile import Profile
 from mpcrt.transport.link import Address, Kind, Link
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ class Devices:
     `started` and `ended` bound the last run of a plan here, on this machine's monotonic clock.
     """
 
-    def __init__(self, config: ClusterConfig, link: Link, roster: Roster) -> None:
+    def __init__(self, config: ClusterConfig, link: Link, roster: Roster, profile: Profile = Profile()) -> None:
         self._config, self._link, self._me = config, link, link.name
+        self._profile = profile
         keys = Keys(link.name, roster.nonce, roster.seeds)
         self._readers: dict[str, Any] = {}
         self._wires: dict[tuple[str, int], Any] = {}
@@ -38,6 +40,8 @@ class Devices:
                 self._readers[name] = Online(link, self._me, parties, device.dealer, keys)
             elif self._me == device.dealer:
                 self._readers[name] = Dealer(link, self._me, parties, keys)
+        for reader in self._readers.values():
+            reader.observer = profile.observer
 
     def takes_part(self, device: str) -> bool:
         """Whether this process computes or deals there."""
@@ -85,10 +89,11 @@ class Devices:
         if command.offline and isinstance(reader, Online):
             reader.await_corrections(command.step)
             self.started = time.monotonic()
-        if isinstance(reader, Dealer):
-            made = reader.run(command.step, schedule, wires, command.offline)
-        else:
-            made = reader.run(command.step, schedule, wires)
+        with self._profile.slice("plan", f"plan {command.fingerprint[:8]}"):
+            if isinstance(reader, Dealer):
+                made = reader.run(command.step, schedule, wires, command.offline)
+            else:
+                made = reader.run(command.step, schedule, wires)
         self.ended = time.monotonic()
         for number, value in zip(command.outputs, made, strict=True):
             self._wires[command.device, number] = value

@@ -13,6 +13,7 @@ from mpcrt.runtime.commands import Command, End, Publish, Report, Reveal, Run, S
 from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
 from mpcrt.runtime.hello import Roster
+from mpcrt.runtime.profile import Profile
 from mpcrt.transport.link import Address, Kind, Link
 
 if TYPE_CHECKING:
@@ -24,9 +25,12 @@ log = logging.getLogger("mpcrt.run")
 class Service:
     """One run of a process without a program. `number` and `text` say where it is, for errors."""
 
-    def __init__(self, config: ClusterConfig, link: Link, roster: Roster, limits: Limits = Limits()) -> None:
+    def __init__(
+        self, config: ClusterConfig, link: Link, roster: Roster, limits: Limits = Limits(), profile: Profile = Profile()
+    ) -> None:
         self._config, self._link, self._roster, self._limits = config, link, roster, limits
-        self._devices = Devices(config, link, roster)
+        self._profile = profile
+        self._devices = Devices(config, link, roster, profile)
         self._counters = Counters(link, self._devices, config)
         self._follower = Follower(link, roster.programs)
         self._plans: dict[str, Plan] = {}
@@ -41,11 +45,12 @@ class Service:
             self.number, self.text, asked = self._follower.next()
             self._take_plans()
             self._take_dropped()
-            for command in asked:
-                if isinstance(command, End):
-                    self._end()
-                    return
-                self._execute(command)
+            with self._profile.call(self.number, self.text):
+                for command in asked:
+                    if isinstance(command, End):
+                        self._end()
+                        return
+                    self._execute(command)
 
     def _end(self) -> None:
         for peer in self._link.peers:

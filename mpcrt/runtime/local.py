@@ -24,7 +24,8 @@ from mpcrt.runtime import placements
 from mpcrt.runtime.counters import Statistics, total
 from mpcrt.runtime.engine import Engine
 from mpcrt.runtime.links import make_link
-from mpcrt.runtime.main import connect
+from mpcrt.runtime.main import connect, profile_of
+from mpcrt.runtime.profile import Profile
 from mpcrt.runtime.session import Session
 from mpcrt.runtime.values import parts
 
@@ -39,6 +40,7 @@ class LocalCluster:
     The caller joins as one more party, `driver`, which gives inputs, gets outputs and does not compute. `cluster` is a
     file, a ClusterConfig, or None for `parties` computing parties and a dealer; ports are free ones. `tls="off"` makes
     plaintext links, for measurements; otherwise certificates are made for the occasion. `verbose` shows the logs.
+    `profile`: a file that shows, once all has ended, where the time of all processes went (docs/performance.md).
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class LocalCluster:
         fraction_bits: int = 18,
         tls: Literal["off"] | None = None,
         verbose: bool = False,
+        profile: str | Path | None = None,
     ) -> None:
         if cluster is None:
             config = configs.local(parties, fraction_bits=fraction_bits, tls=tls)
@@ -58,7 +61,8 @@ class LocalCluster:
         if DRIVER in config.parties:
             raise UsageError(f"{config.file} has a party {DRIVER!r}, the name under which the caller joins; rename it")
         self.config = config
-        self._verbose = verbose
+        self._verbose, self._profile = verbose, Path(profile) if profile is not None else None
+        self._recorder = Profile()
         self._run: LocalRun | None = None
         self._session: Session | None = None
         self._engine: Engine | None = None
@@ -79,13 +83,18 @@ class LocalCluster:
         joined = self.config.replace(parties={**self.config.parties, DRIVER: Party()})
         config, sockets = free_ports_cluster(joined)
         relay = quiet_relay(self.config.names, self._verbose)
-        options = RunOptions(verbose=self._verbose, local_processes=len(self.config.names))
+        options = RunOptions(verbose=self._verbose, profile=self._profile, local_processes=len(self.config.names))
         self._run = LocalRun(config, sockets, names=self.config.names, options=options, relay=relay)
         try:
             link = make_link(self._run.config, DRIVER)
+            part = self._run.profile_part(DRIVER) if self._profile is not None else None
+            self._recorder = profile_of(self._run.config, DRIVER, part)
+            self._recorder.watch(link)
             session = Session(self._run.config, DRIVER)
             link.on_failure = lambda error: void(session.fail(error))
-            self._engine = Engine(session, lambda: (link, connect(session.config, link, has_program=True)))
+            self._engine = Engine(
+                session, lambda: (link, connect(session.config, link, has_program=True)), self._recorder
+            )
             self._engine.link = link
             self._engine.thread.start()
         except BaseException:
@@ -111,6 +120,7 @@ class LocalCluster:
                     engine.link.close()
             if session is not None and session.failure is None:
                 run.processes.wait(CLOSE_SECONDS)
+            self._recorder.write()
         finally:
             run.close()
 
@@ -176,7 +186,7 @@ class LocalCluster:
             said = _Last()
             relay.say = said  # type: ignore[method-assign]
             try:
-                options = RunOptions(verbose=self._verbose, local_processes=len(config.names))
+                options = RunOptions(verbose=self._verbose, profile=self._profile, local_processes=len(config.names))
                 code = run_local(config, path, [str(a) for a in args], options=options, relay=relay, sockets=sockets)
             finally:
                 close_all(sockets)

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError, UserFunctionError
 from mpcrt.runtime import current, programs
@@ -20,6 +20,7 @@ from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine, failure_of
 from mpcrt.runtime.follower import Service
 from mpcrt.runtime.hello import Roster, greet
 from mpcrt.runtime.links import make_link
+from mpcrt.runtime.profile import Profile, Recorder
 from mpcrt.runtime.session import Session, exit_code
 from mpcrt.transport.link import Link
 
@@ -48,15 +49,23 @@ def run_party(
     """
     use_threads(options.local_processes if options else 1)
     link = make_link(config, party, listen_fd)
-    last_word = LastWord(party, options is not None and options.log_json)
-    profile = Profile(options.profile if options else None)
+    profile = profile_of(config, party, options.profile if options else None)
+    profile.watch(link)
+    last_word = LastWord(party, options is not None and options.log_json, profile)
     try:
         if program is None:
-            return profile.run(lambda: serve(config, link, lambda: connect(config, link, has_program=False)))
+            return serve(config, link, lambda: connect(config, link, has_program=False), profile)
         return run_program(config, link, program, arguments, last_word, profile)
     except BaseException as failure:
         leave(failure)
         raise
+    finally:
+        profile.write()
+
+
+def profile_of(config: ClusterConfig, party: str, file: Path | None) -> Profile:
+    """A recorder, if there is a file to write."""
+    return Profile() if file is None else Recorder(file, party, config.names.index(party) + 1)
 
 
 def use_threads(local_processes: int) -> None:
@@ -71,8 +80,8 @@ def use_threads(local_processes: int) -> None:
 class LastWord:
     """Ends the process when user code would keep it after the run has failed."""
 
-    def __init__(self, party: str, as_json: bool) -> None:
-        self._party, self._json = party, as_json
+    def __init__(self, party: str, as_json: bool, profile: Profile) -> None:
+        self._party, self._json, self._profile = party, as_json, profile
         self._timer: threading.Timer | None = None
 
     def start(self, failure: BaseException) -> None:
@@ -91,6 +100,7 @@ class LastWord:
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             print(line, file=sys.stderr, flush=True)
+            self._profile.write()
         os._exit(code)
 
 
@@ -107,11 +117,11 @@ def connect(config: ClusterConfig, link: Link, has_program: bool) -> Roster:
 # -- without a program
 
 
-def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster]) -> int:
+def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster], profile: Profile = Profile()) -> int:
     """The dealer, or a worker; `start` brings up the link."""
     service: Service | None = None
     try:
-        service = Service(config, link, start())
+        service = Service(config, link, start(), profile=profile)
         service.serve()
         log.info("the run is over")
         return 0
@@ -144,7 +154,7 @@ def run_program(
         session.fail(error)
 
     link.on_failure = lost
-    engine = Engine(session, start, profile.run)
+    engine = Engine(session, start, profile)
     engine.link = link
     engine.thread.start()
     token = current.session.set(session)
@@ -214,22 +224,3 @@ def public_failure(failure: BaseException) -> BaseException:
 def close(link: Link) -> None:
     with contextlib.suppress(MpcrtError):
         link.close()
-
-
-class Profile:
-    """A cProfile of the thread that works, the engine's or the dealer's, written to a file at its end."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-
-    def run(self, function: Callable[[], Any]) -> Any:
-        """Call `function` under the profile, if one is wanted."""
-        if self._path is None:
-            return function()
-        import cProfile
-
-        profile = cProfile.Profile()
-        try:
-            return profile.runcall(function)
-        finally:
-            profile.dump_stats(self._path)

@@ -52,10 +52,12 @@ class SecureCalls:
         self._session.set_tracing(device)
         try:
             args = positional(call.function, call.args, call.kwargs)
-            compiled, sources, new = self._compiled[device].get(call.function, args, call.static)
+            with self._engine.profile.slice("compile", f"trace {call.name}()"):
+                compiled, sources, new = self._compiled[device].get(call.function, args, call.static)
         finally:
             self._session.set_tracing(None)
         if new:
+            self._engine.profile.plan(compiled.traced.plan)
             self._tell_compiled(call, compiled)
         plain = inputs.Plaintext(compiled, sources)
         asked: list[Asked] = []
@@ -150,11 +152,14 @@ class SecureCalls:
     def provide(self, asked: Sequence[Asked]) -> None:
         """Bring the inputs to their device."""
         for each in asked:
-            array = each.words() if each.words is not None else None
-            if isinstance(each.command, Publish):
-                self._engine.devices.publish(each.command, array)
-            else:
-                self._engine.devices.share(each.command, array)
+            publish = isinstance(each.command, Publish)
+            shape = list(each.command.type.shape)
+            with self._engine.profile.slice("input", "publish" if publish else "share", shape=shape):
+                array = each.words() if each.words is not None else None
+                if isinstance(each.command, Publish):
+                    self._engine.devices.publish(each.command, array)
+                else:
+                    self._engine.devices.share(each.command, array)
 
 
 def device_wire(compiled: Compiled, sources: Sequence[Source], index: int) -> Wire | None:

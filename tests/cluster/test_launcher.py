@@ -261,7 +261,7 @@ def test_the_command_of_a_party(tmp_path):
     assert words[:5] == [sys.executable, "-P", "-m", "mpcrt", "run"]
     assert words[5:9] == [str(tmp_path / "c.yaml"), str(tmp_path / "prog.py"), "--party", "bob"]
     assert words[-3:] == ["--", "--epochs", "3"]
-    assert str(tmp_path / "p.bob.json") in words and "--verbose" in words
+    assert str(tmp_path / "profile.bob.json") in words and "--verbose" in words
     assert words[words.index("--listen-fd") + 1] == "9"
 
 

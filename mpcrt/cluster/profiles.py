@@ -1,0 +1,90 @@
+"""Profile files: trace-event JSON with an event a line, which ui.perfetto.dev and chrome://tracing open.
+
+The first line holds what describes the file, under `otherData`: `epoch_ns` and `monotonic_ns`, the wall clock and this
+machine's monotonic clock at time 0; the party or parties; how many events were dropped; and `lines`, the source lines
+of plans by fingerprint and node. Times in events are microseconds.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+Event = dict[str, Any]
+
+
+def write(file: Path, about: dict[str, Any], events: Iterable[Event]) -> None:
+    """Write a file in one piece: it is there whole or, after a failure, as it was."""
+    unfinished = file.with_name(file.name + ".part")
+    try:
+        with open(unfinished, "w", encoding="utf-8") as out:
+            out.write(json.dumps({"displayTimeUnit": "ms", "otherData": about})[:-1] + ', "traceEvents": [')
+            separator = "\n"
+            for event in events:
+                out.write(separator + json.dumps(event))
+                separator = ",\n"
+            out.write("\n]}\n")
+        os.replace(unfinished, file)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def merge(file: Path, parts: Iterable[Path], missing: Iterable[str] = ()) -> None:
+    """Write the events of `parts`, all made on this machine, on one clock: the monotonic one.
+
+    Steps of processes that have no source lines, such as the dealer's, get them from those that have.
+    """
+    abouts = {part: head(part) for part in parts}
+    if not abouts:
+        return
+    first = min(abouts.values(), key=lambda about: about["monotonic_ns"])
+    lines = {plan: found for about in abouts.values() for plan, found in about["lines"].items() if found}
+    about = {
+        "parties": sorted({name for a in abouts.values() for name in a["parties"]}),
+        "missing": sorted({*missing, *(name for a in abouts.values() for name in a.get("missing", ()))}),
+        "epoch_ns": first["epoch_ns"],
+        "monotonic_ns": first["monotonic_ns"],
+        "dropped": sum(a["dropped"] for a in abouts.values()),
+        "lines": lines,
+    }
+
+    def shifted() -> Iterator[Event]:
+        for part, a in abouts.items():
+            later = (a["monotonic_ns"] - first["monotonic_ns"]) / 1000
+            for event in events(part):
+                if "ts" in event:
+                    event["ts"] = round(event["ts"] + later, 3)
+                add_line(event, lines)
+                yield event
+
+    write(file, about, shifted())
+
+
+def add_line(event: Event, lines: dict[str, list[str]]) -> None:
+    """Give a step's event its source line, where that is known and not there yet."""
+    details = event.get("args", {})
+    if "node" in details and "line" not in details:
+        found, node = lines.get(details["plan"], ()), details["node"]
+        if node < len(found) and found[node]:
+            details["line"] = found[node]
+
+
+def head(file: Path) -> dict[str, Any]:
+    """What describes a profile file."""
+    with open(file, encoding="utf-8") as text:
+        return json.loads(text.readline().rstrip("\n") + "]}")["otherData"]
+
+
+def events(file: Path) -> Iterator[Event]:
+    """The events of a profile file, one at a time."""
+    with open(file, encoding="utf-8") as text:
+        yield from _events(text)
+
+
+def _events(text: TextIO) -> Iterator[Event]:
+    text.readline()
+    for line in text:
+        if line.startswith("]"):
+            return
+        yield json.loads(line.rstrip().removesuffix(","))
