@@ -5,17 +5,15 @@ becomes shares, dealer 8 B), fork_shares and join (FORKED -> usable in products;
 ring shares). Every step starts as soon as its operands are there.
 """
 
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import count
 
+from mpcrt.plan.lowered_ops import LOWERED, loop
 from mpcrt.plan.ops import PlanError
+from mpcrt.plan.passes import alive, fused
 from mpcrt.plan.plan import Node, Plan
 from mpcrt.plan.schedule import Held, Rep, Schedule, Step
-from mpcrt.plan.sorting import sort_spec
 from mpcrt.plan.types import Type
-from mpcrt.ring.blocks import compare_spec, equal_spec
 
 LAYOUT = {"reshape", "transpose", "broadcast", "slice", "pad", "concat", "take"}
 LINEAR = LAYOUT | {"add", "neg", "sum", "shift", "scale", "xor"}
@@ -45,7 +43,6 @@ class Lowering:
         self.linears: dict[int, tuple[Node, list[int], Type]] = {}  # how each linear PENDING value came to be
         self.constant: set[int] = set()  # values that no input changes
         self.node = 0
-        self.loop_rounds = 0
 
     def run(self, coerce_outputs) -> Schedule:
         for number, node in enumerate(self.plan.nodes):
@@ -53,15 +50,20 @@ class Lowering:
             self.values.extend(self.lower(node))
         self.node = len(self.plan.nodes)
         outputs = tuple(coerce_outputs(i, self.values[v]) for i, v in enumerate(self.plan.outputs))
-        self.steps = fused(self.steps, outputs)
+        self.steps = fused(alive(self.steps, outputs), outputs)
         openings = max((s.start + s.rounds for s in self.steps), default=0)
+        loop_rounds = sum(s.attrs["trips"] * s.attrs["body"].rounds for s in self.steps if s.rule == "loop")
         levels: list[list[Step]] = [[] for _ in range(openings + 1)]
         for step in self.steps:
             levels[step.start].append(step)
         return Schedule(
             self.plan, self.parties, tuple(self.steps), tuple(self.held), tuple(self.inputs), outputs,
-            tuple(map(tuple, levels)), openings + self.loop_rounds, frozenset(self.constant),
+            tuple(map(tuple, levels)), openings + loop_rounds, frozenset(self.constant),
         )  # fmt: skip
+
+    def inner(self, body: Plan, given: Sequence[Held]) -> "Lowering":
+        """The lowering of a loop's body whose inputs are held as given."""
+        return Lowering(body, self.parties, given, self.numbers)
 
     # -- appending
 
@@ -208,16 +210,15 @@ class Lowering:
         if node.op == "input":
             return [self.lower_input(node)]
         if node.op == "loop":
-            return self.lower_loop(node, operands)
+            return loop(self, node, operands)
         (type,) = node.results
         if all(self.held[v].rep is Rep.PUBLIC for v in operands):
             v = self.one("public", operands, type, Rep.PUBLIC, {"op": node.op, "node": node})
             if self.constant.issuperset(operands) and type.size <= KEPT:
                 self.constant.add(v)
             return [v]
-        rule = getattr(self, f"lower_{node.op}", None)
-        if rule is not None:
-            return [rule(node, operands, type)]
+        if node.op in LOWERED:
+            return [LOWERED[node.op](self, node, operands, type)]
         if node.op in LINEAR:
             return [self.linear(node, operands, type)]
         raise PlanError(f"no lowering of {node.op}")
@@ -254,139 +255,6 @@ class Lowering:
         if node.op in LINEAR | BILINEAR:
             self.linears[v] = node, operands, type
         return v
-
-    def bilinear(self, node: Node, operands: list[int], type: Type) -> int:
-        if any(self.held[v].rep is Rep.PUBLIC for v in operands):
-            return self.linear(node, operands, type)
-        if node.op == "mul":
-            factors = [self.factor(v) for v in operands]
-            if any(self.held[v].rep is Rep.FORKED for v in factors):
-                return self.one("multiply", factors, type, Rep.PENDING, {"lead": None}, deferred=True)
-        else:
-            factors = [self.wire(v, shares=True) for v in operands]
-        holders = [h.holder for h in (self.held[v] for v in factors) if h.holder]
-        attrs = {"op": node.op, "node": node, "lead": holders[0] if holders else None}
-        return self.one("product", factors, type, Rep.PENDING, attrs, deferred=True)
-
-    lower_mul = lower_dot = lower_conv = bilinear
-
-    def lower_truncate(self, node: Node, operands: list[int], type: Type) -> int:
-        z = self.wire(operands[0])
-        return self.one("fork", (z,), type, Rep.FORKED, {"bits": node.attrs["bits"]}, bits=node.attrs["bits"])
-
-    def lower_msb(self, node: Node, operands: list[int], type: Type) -> int:
-        v, drop, bits = operands[0], node.attrs["drop"], node.attrs["bits"]
-        h = self.held[v]
-        if h.rep is Rep.FORKED and ("expose", self.known.get(("join", v), -1)) not in self.known:
-            # The sign of floor(z / 2^k) is read from z itself: |z| < 2^62 is the truncation's own precondition.
-            v, drop = self.once("base", v, h.type, Rep.OPENED), drop + h.bits
-            bits = min(bits, 63 - drop)
-            if bits < 1:
-                raise PlanError(f"msb above bit {drop} of what was truncated")
-        spec = compare_spec(drop, bits - 1)
-        return self.one("msb", (self.wire(v),), type, Rep.PENDING, {"spec": spec}, len(spec.levels), deferred=True)
-
-    def lower_eqz(self, node: Node, operands: list[int], type: Type) -> int:
-        spec = equal_spec(node.attrs["bits"])
-        return self.one("eqz", (self.wire(operands[0]),), type, Rep.PENDING, {"spec": spec}, len(spec.levels))
-
-    def lower_and(self, node: Node, operands: list[int], type: Type) -> int:
-        if any(self.held[v].rep is Rep.PUBLIC for v in operands):
-            return self.linear(node, operands, type)
-        return self.one("and", [self.wire(v, shares=True) for v in operands], type, Rep.PENDING, deferred=True)
-
-    def lower_select(self, node: Node, operands: list[int], type: Type) -> int:
-        b, x = operands
-        if self.held[b].rep is Rep.PUBLIC:
-            return self.linear(node, operands, type)
-        b = self.wire(b)
-        beta = self.once("lift", b, type.with_(fraction=0), Rep.DEALT)
-        x = x if self.held[x].rep is Rep.PUBLIC else self.factor(x)
-        return self.one("select", (b, beta, x), type, Rep.PENDING)
-
-    def lower_samples(self, node: Node, operands: list[int], type: Type) -> int:
-        return self.one("samples", (self.wire(operands[0]),), type, Rep.PENDING, dict(node.attrs))
-
-    def lower_onehot(self, node: Node, operands: list[int], type: Type) -> int:
-        return self.one("onehot", (self.wire(operands[0]),), type, Rep.PENDING, dict(node.attrs))
-
-    def lower_sort(self, node: Node, operands: list[int], type: Type) -> int:
-        """The shuffle, then batch after batch; see protocols/ops/sorting.py."""
-        n = type.shape[-1]
-        if n < 2 or not type.size:
-            return operands[0]
-        spec = sort_spec(type.size // n, n)
-        compare = {"spec": compare_spec(0, node.attrs["bits"] + spec.index_bits - 1)}
-        keyed = Type((2, spec.rows, n))
-        v = self.one("sort_keys", (self.wire(operands[0]),), keyed, Rep.OPENED)
-        for party in range(self.parties):
-            v = self.wire(self.one("permute", (v,), keyed, Rep.PENDING, {"party": party}, deferred=True))
-        shares = self.pending(v, False)
-        order = -1
-        for batch, size in enumerate(spec.batches):
-            pairs, attrs = Type((size,)), {"spec": spec}
-            if batch:
-                difference = self.wire(self.one("sort_pairs", (shares, order), pairs, Rep.PENDING))
-            else:
-                difference = self.one("sort_sample", (v,), pairs, Rep.OPENED, attrs)
-            bits = Type((size,), "bit")
-            rounds = len(compare["spec"].levels)
-            sign = self.one("msb", (difference,), bits, Rep.PENDING, compare, rounds, deferred=True)
-            told = self.one("disclose", (sign,), bits, Rep.LOCAL, rounds=1)
-            rule, known = ("sort_refine", (order, told)) if batch else ("sort_start", (told,))
-            order = self.one(rule, known, Type((spec.rows, n)), Rep.LOCAL, attrs)
-        return self.one("sorted", (shares, order), type, Rep.PENDING)
-
-    def lower_loop(self, node: Node, operands: list[int]) -> list[int]:
-        """Constants and xs enter as wires or public values, carries as PENDING; carries and ys leave as PENDING."""
-        fixed, carried = node.attrs["constants"], node.attrs["carries"]
-        entering, given = [], []
-        for i, v in enumerate(operands):
-            body_type = node.attrs["body"].input_types[i]
-            if self.held[v].rep is not Rep.PUBLIC or (fixed <= i < fixed + carried and not body_type.public):
-                v = self.pending(v, True) if fixed <= i < fixed + carried else self.wire(v, shares=True)
-            h = self.held[v]
-            entering.append(v)
-            is_carry = fixed <= i < fixed + carried and h.rep is Rep.PENDING
-            given.append(Held(body_type, h.rep, is_carry or h.deferred, h.holder))
-        body = Lowering(node.attrs["body"], self.parties, given, self.numbers)
-
-        def leaving(i: int, v: int) -> int:
-            public = body.held[v].rep is Rep.PUBLIC
-            keep = given[fixed + i].rep is Rep.PUBLIC if i < carried else node.results[i].public
-            if keep and not public:
-                raise PlanError("a public loop carry became secret")
-            return v if keep else body.pending(v, True)
-
-        lowered = body.run(leaving)
-        self.loop_rounds += node.attrs["trips"] * lowered.rounds
-        results = []
-        for i, t in enumerate(node.results):
-            public = lowered.held[lowered.outputs[i]].rep is Rep.PUBLIC
-            results.append(Held(t, Rep.PUBLIC if public else Rep.PENDING, not public))
-        attrs = {"body": lowered, "trips": node.attrs["trips"], "constants": fixed, "carries": carried}
-        return self.step("loop", entering, results, attrs)
-
-
-FUSED = {("product", "expose"): "expose_product", ("fork_shares", "unfork"): "settle"}
-
-
-def fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
-    """Pairs of steps that go chunk by chunk in one, where nothing else uses what the first makes."""
-    users = Counter(v for s in steps for v in s.operands) + Counter(outputs)
-    made = {v: s for s in steps for v in s.results}
-    replaced: dict[int, Step] = {}
-    gone = set()
-    for step in steps:
-        first = made.get(step.operands[0]) if step.operands else None
-        rule = FUSED.get((first.rule, step.rule)) if first is not None else None
-        if first is None or rule is None or users[step.operands[0]] > 1 or first.attrs.get("op", "mul") != "mul":
-            continue
-        replaced[step.number] = replace(
-            step, rule=rule, operands=first.operands, attrs=first.attrs, start=first.start, chunked=True
-        )
-        gone.add(first.number)
-    return [replaced.get(s.number, s) for s in steps if s.number not in gone]
 
 
 def lower(plan: Plan, parties: int) -> Schedule:

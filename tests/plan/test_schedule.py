@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from mpcrt.plan import Builder, PlanError, Type
@@ -131,3 +132,16 @@ def test_outputs_are_masked_shared_or_public():
 def test_one_party_does_not_compute_alone():
     with pytest.raises(PlanError, match="two computing parties"):
         schedule(plan_of(relu, real(3)), 1)
+
+
+def test_what_nothing_uses_is_no_step():
+    """x y is exposed once for all its linear functions; those of its shares, which the comparisons do not use, go."""
+
+    def function(b, x, y):
+        z = b.mul(x, y)
+        return [b.negative(b.add(z, b.ring_constant(np.asarray(c, np.uint64), 36))) for c in (1, 2, 3)]
+
+    lowered = schedule(plan_of(function, real(9), real(9)), 2)
+    used = {v for s in lowered.steps for v in s.operands} | set(lowered.outputs)
+    assert all(used.intersection(s.results) for s in lowered.steps)
+    assert [s.rule for s in lowered.steps if s.rule != "public"].count("linear") == 3
