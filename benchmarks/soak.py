@@ -14,6 +14,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -21,6 +22,8 @@ from pathlib import Path
 import numpy as np
 
 import mpcrt
+from mpcrt.cluster import config as configs
+from mpcrt.cluster.sockets import close_all, free_ports_cluster
 
 alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,11 +84,19 @@ def sample(pid: int) -> tuple[float, int, int]:
 
 def measure(calls: int) -> dict[str, list[tuple[int, float, int, int]]]:
     """Run the program and sample each process: (calls done, MB, descriptors, threads)."""
-    command = [sys.executable, "-P", "-m", "mpcrt", "run", str(ROOT / "cluster_configs" / "two_party.yaml"), __file__]
+    config, sockets = free_ports_cluster(configs.load(ROOT / "cluster_configs" / "two_party.yaml"))
+    close_all(sockets)
     environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
-    child = subprocess.Popen(
-        [*command, "--", str(calls)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "cluster.yaml"
+        file.write_text(config.to_yaml())
+        command = [sys.executable, "-P", "-m", "mpcrt", "run", str(file), __file__, "--", str(calls)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        return watched(child, calls)
+
+
+def watched(child: subprocess.Popen[str], calls: int) -> dict[str, list[tuple[int, float, int, int]]]:
+    """Sample the children of `child` until it ends."""
     done, said = [0], []
     assert child.stdout is not None and child.stderr is not None
 

@@ -1,8 +1,9 @@
 """Faults by the hundred, from one printed seed: `scripts/faults --count 300 --seed N`.
 
-Three kinds: *resident* runs of many calls under faults that a run survives; *single* runs of a few calls with one to
-three such faults at any byte from the first on, so that connecting and agreeing are hit too; *fatal* faults that last
-for ever, and signals to processes. Ends with a JSON line of counts, and 1 when anything ended as it may not.
+Three kinds: *resident* runs of many calls under faults that a run survives; *single* runs of a few calls with three
+such faults; *fatal* faults that last for ever, and signals to processes. All but the first kind strike at a byte of
+connecting, or while a party is held in a given phase, so that each phase gets its share. Ends with a JSON line of
+counts, and 1 when anything ended as it may not.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ from trials import SLACK, Outcome, Setting, Trial, Zygote, parsed, zygote
 
 RESIDENT_FAULTS = 20
 START_SECONDS = 30.0
+HOLD_SECONDS = 0.3
+PHASES = ("connect", "agree", "input", "rounds", "reveal")
+MESSAGES = {"agree": 30, "input": 8, "rounds": 40, "reveal": 8}
+"""How many messages of each phase are looked at by a party: a call and peer have one reveal, but many rounds."""
 
 
 def survivable(rng: random.Random, setting: Setting, at: int = 0) -> Fault:
@@ -32,9 +37,16 @@ def survivable(rng: random.Random, setting: Setting, at: int = 0) -> Fault:
     return Fault(kind, at, rng.uniform(0.1, setting.idle / 2) if lasting else 0.0)
 
 
-def somewhere(rng: random.Random) -> int:
-    """A byte of a single run: half of them before the first input, which is 6 kB in."""
-    return int(6000 ** rng.random()) if rng.random() < 0.5 else rng.randrange(6000, 300_000)
+def connecting(rng: random.Random, setting: Setting) -> int:
+    """A byte of a port's connections before all are up; TLS takes about 3 kB for each."""
+    return rng.randrange(1, 3000 if setting.tls else 150)
+
+
+def strike(trial: Trial, proxy: str, fault: Fault, rng: random.Random) -> None:
+    """Let a fault happen now, or a few bytes later: in the midst of a message."""
+    port = trial.proxies[proxy]
+    at = 0 if rng.random() < 0.5 else port.carried + rng.randrange(1, 500)
+    port.plan(Fault(fault.kind, at, fault.seconds))
 
 
 def resident(trial: Trial, rng: random.Random, faults: int) -> Outcome:
@@ -55,10 +67,16 @@ def resident(trial: Trial, rng: random.Random, faults: int) -> Outcome:
 
 
 def single(trial: Trial, rng: random.Random) -> Outcome:
-    """Up to three faults at random bytes: the right result; damage to a handshake may also end the run, by name."""
-    for _ in range(rng.choice([1, 1, 2, 3])):
-        name = rng.choice(list(trial.proxies))
-        trial.proxies[name].plan(survivable(rng, trial.setting, somewhere(rng)))
+    """A fault at each hold, or at bytes of connecting: the right result; damage to a handshake may also end the run,
+    by name."""
+    setting = trial.setting
+    if not setting.holds:
+        for name in list(trial.proxies):
+            trial.proxies[name].plan(survivable(rng, setting, connecting(rng, setting)))
+    for number in range(len(setting.holds)):
+        if not trial.wait_held(number + 1, time.monotonic() + 60):
+            break
+        strike(trial, rng.choice(list(trial.proxies)), survivable(rng, setting), rng)
     late = trial.wait(time.monotonic() + 60)
     faults = [each for proxy in trial.proxies.values() for each in proxy.struck]
     outcome = trial.outcome([at for at, _ in faults])
@@ -71,28 +89,33 @@ def single(trial: Trial, rng: random.Random) -> Outcome:
 
 
 def fatal(trial: Trial, rng: random.Random) -> Outcome:
-    """A party's port stalls or turns away for ever from a random byte on."""
+    """A party's port stalls or turns away for ever, from a byte of connecting or a hold on."""
     name = rng.choice(list(trial.proxies))
-    proxy = trial.proxies[name]
-    proxy.plan(Fault(rng.choice(["stall", "away"]), somewhere(rng), FOREVER))
+    proxy, kind = trial.proxies[name], rng.choice(["stall", "away"])
     deadline = time.monotonic() + START_SECONDS
+    if not trial.setting.holds:
+        proxy.plan(Fault(kind, connecting(rng, trial.setting), FOREVER))
+    elif trial.wait_held(1, deadline):
+        strike(trial, name, Fault(kind, 0, FOREVER), rng)
     while not proxy.struck and not trial.poll() and time.monotonic() < deadline:
         time.sleep(0.01)
     return ended(trial, [at for at, _ in proxy.struck], victims=())
 
 
 def struck_down(trial: Trial, rng: random.Random, victim: str, number: signal.Signals) -> Outcome:
-    """A process is killed or stopped at a random byte of the run."""
-    at = rng.choice([0, somewhere(rng)])
-    if not trial.wait_bytes(at, time.monotonic() + START_SECONDS) or victim in trial.endings:
+    """A process is killed or stopped, while connecting or at a hold of it or another."""
+    deadline = trial.started + START_SECONDS
+    if not trial.setting.holds:
+        reached = trial.wait_bytes(rng.choice([0, connecting(rng, trial.setting)]), deadline)
+    else:
+        reached = trial.wait_held(1, deadline)
+        time.sleep(rng.uniform(0.0, HOLD_SECONDS))
+    if not reached or victim in trial.endings:
         return ended(trial, [], victims=())
-    if at == 0:
-        time.sleep(rng.uniform(0.0, 0.5))
-    moment = trial.signal(victim, number)
-    return ended(trial, [moment], victims=(victim,))
+    return ended(trial, [trial.signal(victim, number)], victims=(victim,))
 
 
-def ended(trial: Trial, struck: list[float], victims: tuple[str, ...]) -> Outcome:
+def ended(trial: Trial, struck: list[float], victims: tuple[str, ...], slack: float = 0.0) -> Outcome:
     """Wait for the survivors: within idle + 2 s of the fault, or `connect` and a little where it struck before."""
     setting = trial.setting
     begin = struck[0] if struck else time.monotonic()
@@ -108,9 +131,9 @@ def ended(trial: Trial, struck: list[float], victims: tuple[str, ...]) -> Outcom
     outcome = trial.outcome(struck)
     outcome.problems += [f"{name} did not end" for name in late]
     outcome.took = max((trial.endings[n].at for n in survivors), default=begin) - begin
-    bound = (setting.connect if "connect" in outcome.phases else setting.idle) + 2 + SLACK
+    bound = (max(setting.connect, setting.idle) if "connect" in outcome.phases else setting.idle) + 2 + slack
     if struck and outcome.took > bound and not outcome.done:
-        outcome.problems.append(f"the last end came after {outcome.took:.1f} s, {bound:g} are allowed")
+        outcome.problems.append(f"the last end came after {outcome.took:.2f} s, {bound:g} are allowed")
     judge_named(trial, outcome, victims)
     return outcome
 
@@ -133,13 +156,16 @@ class Campaign:
     def __init__(self, made: Zygote, folder: Path, seed: int) -> None:
         self.zygote, self.folder, self.rng = made, folder, random.Random(seed)
         self.counts: collections.Counter[str] = collections.Counter()
-        self.phases: collections.Counter[str] = collections.Counter()
-        self.faults = self.runs = 0
-        self.took: list[float] = []
+        self.phases: dict[str, collections.Counter[str]] = {
+            kind: collections.Counter() for kind in ("resident", "single", "fatal", "SIGKILL", "SIGSTOP")
+        }
+        self.parties: collections.Counter[str] = collections.Counter()
+        self.runs = 0
+        self.took: dict[str, list[float]] = collections.defaultdict(list)
         self.problems: list[str] = []
 
-    def run(self, kind: str, victim: str = "", number: signal.Signals = signal.SIGKILL) -> Outcome:
-        """One run of a kind, with the setting drawn."""
+    def run(self, kind: str, phase: str = "", victim: str = "", number: signal.Signals = signal.SIGKILL) -> Outcome:
+        """One run of a kind, with the setting drawn and the faults in `phase`."""
         rng = random.Random(self.rng.randrange(2**32))
         fixed: dict[str, object] = {"idle": rng.choice([2.0, 3.0]), "connect": 4.0}
         if kind == "resident":
@@ -147,7 +173,11 @@ class Campaign:
         elif kind == "single":
             fixed |= {"idle": 4.0, "connect": 20.0}
         if victim:
-            fixed |= {"parties": 3 if victim == "carol" else 2}
+            fixed |= {"parties": 3 if victim == "carol" else rng.choice([2, 3])}
+        if phase not in ("", "connect"):
+            places = rng.sample(range(1, MESSAGES[phase] + 1), 3 if kind == "single" else 1)
+            fixed["holds"] = tuple((phase, place, HOLD_SECONDS) for place in sorted(places))
+            fixed |= {"connect": 20.0, "calls": 12}
         setting = Setting.drawn(rng, **fixed)
         self.runs += 1
         folder = self.folder / f"run{self.runs}"
@@ -164,14 +194,20 @@ class Campaign:
         self._count(kind, outcome, f"{number.name} {victim}" if victim else "; ".join(faults), setting)
         return outcome
 
+    def struck(self, *kinds: str, phase: str = "") -> int:
+        """Faults of these kinds so far, in a phase or in all."""
+        return sum(n for kind in kinds for name, n in self.phases[kind].items() if phase in ("", name))
+
     def _count(self, kind: str, outcome: Outcome, what: str, setting: Setting) -> None:
-        self.faults += len(outcome.phases)
-        self.phases.update(outcome.phases)
+        self.phases[kind].update(outcome.phases)
+        for phase in outcome.phases if kind in ("resident", "single", "fatal") else ():
+            self.parties[f"{setting.parties} parties: {phase}"] += 1
         self.counts[f"{kind}: {'right result' if outcome.done else 'named error'}"] += 1
         if outcome.took and not outcome.done and "connect" not in outcome.phases:
-            self.took.append(outcome.took - setting.idle)
+            self.took[kind].append(outcome.took - setting.idle)
         verdict = "PROBLEM" if outcome.problems else "right" if outcome.done else "named"
-        print(f"{self.runs} {kind} {verdict} {outcome.took:.1f} s {setting} {what}", flush=True)
+        phases = ",".join(outcome.phases)
+        print(f"{self.runs} {kind} {verdict} {phases} {outcome.took:.2f} s {setting} {what}", flush=True)
         for problem in outcome.problems:
             print("   ", problem, flush=True)
             self.problems.append(f"run {self.runs} ({kind}; {what}): {problem}")
@@ -180,10 +216,14 @@ class Campaign:
 
     def summary(self) -> dict[str, object]:
         """Counts for the note."""
-        took = sorted(self.took)
-        beyond = {"median": round(took[len(took) // 2], 2), "max": round(took[-1], 2)} if took else {}
+        beyond = {
+            kind: {"median": round(sorted(took)[len(took) // 2], 2), "max": round(max(took), 2)}
+            for kind, took in self.took.items()
+        }
         return {
-            "runs": self.runs, "faults": self.faults, "phases": dict(self.phases), "ends": dict(self.counts),
+            "runs": self.runs, "faults": self.struck("resident", "single", "fatal"),
+            "phases": {kind: dict(counter) for kind, counter in self.phases.items()},
+            "parties": dict(sorted(self.parties.items())), "ends": dict(self.counts),
             "seconds_beyond_idle": beyond, "problems": self.problems,
         }  # fmt: skip
 
@@ -201,18 +241,21 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="mpcrt-faults-") as folder, zygote() as made:
         campaign = Campaign(made, Path(folder), options.seed)
 
-        def until(kind: str, share: float) -> None:
-            goal = campaign.faults + int(options.count * share)
-            while options.only in (None, kind) and campaign.faults < goal:
-                campaign.run(kind)
+        def until(kind: str, share: float, phase: str = "") -> None:
+            goal = campaign.struck(kind, phase=phase) + int(options.count * share + 0.5)
+            tries = 0
+            while options.only in (None, kind) and campaign.struck(kind, phase=phase) < goal and tries < options.count:
+                campaign.run(kind, phase)
+                tries += 1
 
-        until("resident", 0.5)
-        until("single", 0.3)
-        until("fatal", 0.2)
+        until("resident", 0.2)
+        for phase in PHASES:
+            until("single", 0.12, phase)
+            until("fatal", 0.04, phase)
         for victim in ("alice", "bob", "carol", "dealer") if options.only in (None, "signals") else ():
             for number in (signal.SIGKILL, signal.SIGSTOP):
-                for _ in range(options.points):
-                    campaign.run(number.name, victim, number)
+                for point in range(options.points):
+                    campaign.run(number.name, PHASES[point % len(PHASES)], victim, number)
     print(json.dumps({"seed": options.seed, "seconds": round(time.monotonic() - start)} | campaign.summary()))
     return 1 if campaign.problems else 0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import campaign
 import pytest
 from fault_proxy import FOREVER, Fault
-from trials import Setting, Trial, Zygote, zygote
+from trials import SLACK, Setting, Trial, Zygote, zygote
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +36,23 @@ def test_a_resident_run_outlives_faults(processes: Zygote, rng: random.Random, t
     assert outcome.phases
 
 
-def test_faults_before_the_first_call(processes: Zygote, rng: random.Random, tmp_path: Path):
-    """While connecting and agreeing."""
-    for number, dials in enumerate(["", "alice"]):
-        setting = Setting(idle=6.0, dials=dials)
-        with Trial(processes, setting, tmp_path / str(number), rng.randrange(2**32)) as trial:
-            for proxy in trial.proxies.values():
-                proxy.plan(Fault(rng.choice(["cut", "close", "stall"]), rng.randrange(1, 5000), 0.5))
-            outcome = campaign.single(trial, rng)
-        assert outcome.problems == []
+def test_faults_while_connecting(processes: Zygote, rng: random.Random, tmp_path: Path):
+    """At bytes of handshakes, with a party that only dials out."""
+    setting = Setting(idle=6.0, dials="alice")
+    with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
+        outcome = campaign.single(trial, rng)
+    assert outcome.problems == []
+    assert outcome.phases and set(outcome.phases) <= {"connect", "agree"}
+
+
+@pytest.mark.parametrize("phase", campaign.PHASES[1:])
+def test_faults_in_each_phase(processes: Zygote, rng: random.Random, tmp_path: Path, phase: str):
+    """Agreeing, bringing inputs, opening, revealing: the right result."""
+    setting = Setting(idle=6.0, holder="bob", holds=((phase, 3, 0.3),))
+    with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
+        outcome = campaign.single(trial, rng)
+    assert outcome.problems == []
+    assert outcome.phases
 
 
 @pytest.mark.parametrize(("victim", "how"), [("dealer", signal.SIGKILL), ("alice", signal.SIGSTOP)])
@@ -55,7 +63,7 @@ def test_a_process_that_dies_or_stops_is_named(
     setting = Setting(idle=2.0, connect=10.0, calls=2000, pause=0.02)
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         assert trial.wait_bytes(50_000, trial.started + 30)
-        outcome = campaign.ended(trial, [trial.signal(victim, how)], victims=(victim,))
+        outcome = campaign.ended(trial, [trial.signal(victim, how)], (victim,), SLACK)
     assert outcome.problems == []
     assert not outcome.done and not outcome.wrong
 
@@ -67,6 +75,6 @@ def test_a_port_that_stalls_for_ever_ends_the_run(processes: Zygote, rng: random
         assert trial.wait_bytes(50_000, trial.started + 30)
         trial.proxies["alice"].plan(Fault("stall", 0, FOREVER))
         trial.wait_bytes(trial.carried + 10**9, trial.started + 30)
-        outcome = campaign.ended(trial, [at for at, _ in trial.proxies["alice"].struck], victims=())
+        outcome = campaign.ended(trial, [at for at, _ in trial.proxies["alice"].struck], (), SLACK)
     assert outcome.problems == []
     assert not outcome.done and not outcome.wrong

@@ -22,11 +22,12 @@ import yaml
 from fault_proxy import FaultProxy
 
 from mpcrt.cluster import certificates
+from mpcrt.transport.addresses import dialed_by
 
 HERE = Path(__file__).parent
 NAMES = ("alice", "bob", "carol", "dealer")
-SLACK = 1.5
-"""Seconds beyond idle + 2 for a busy machine."""
+SLACK = 1.0
+"""Seconds beyond idle + 2 for a busy machine, in tests; the campaign allows none."""
 
 
 class Zygote:
@@ -69,12 +70,16 @@ class Setting:
     calls: int = 6
     pause: float = 0.01
     dials: str = ""
+    holder: str = "alice"
+    holds: tuple[tuple[str, int, float], ...] = ()
+    """Where `holder` waits for a fault: (phase, number of the message in that phase, seconds)."""
 
     @classmethod
     def drawn(cls, rng: random.Random, **fixed: object) -> Setting:
         """A random one."""
         parties = rng.choice([2, 2, 3])
         drawn = {"parties": parties, "tls": rng.random() < 0.75, "dials": rng.choice(["", "", "alice", "dealer"])}
+        drawn["holder"] = rng.choice(NAMES[: int(str(fixed.get("parties", parties)))])
         return cls(**(drawn | fixed))  # type: ignore[arg-type]
 
     @property
@@ -109,7 +114,7 @@ class Outcome:
 
 
 class Trial:
-    """One run: its processes, and a proxy in front of every listening party's port."""
+    """One run: its processes, and a proxy in front of every port that others dial; each link has one of them."""
 
     def __init__(self, zygote: Zygote, setting: Setting, folder: Path, seed: int) -> None:
         self.setting, self.folder = setting, folder
@@ -118,7 +123,9 @@ class Trial:
         folder.mkdir(parents=True)
         listening = [name for name in setting.names if name != setting.dials]
         self.ports = dict(zip(listening, free_ports(len(listening)), strict=True))
-        self.proxies = {name: FaultProxy(port, seed + n) for n, (name, port) in enumerate(self.ports.items())}
+        places = {name: f"127.0.0.1:{self.ports[name]}" if name in self.ports else None for name in setting.names}
+        dialed = {peer for name in setting.names for peer in dialed_by(name, places)}
+        self.proxies = {name: FaultProxy(self.ports[name], seed + n) for n, name in enumerate(sorted(dialed))}
         (folder / "cluster.yaml").write_text(self._cluster())
         self.started = time.monotonic()
         self._clock = time.time() - time.monotonic()
@@ -130,8 +137,8 @@ class Trial:
         for name in setting.names:
             parties[name] = {}
             if name in self.ports:
-                proxy = self.proxies[name].port
-                parties[name] = {"address": f"127.0.0.1:{proxy}", "listen": f"127.0.0.1:{self.ports[name]}"}
+                seen = self.proxies[name].port if name in self.proxies else self.ports[name]
+                parties[name] = {"address": f"127.0.0.1:{seen}", "listen": f"127.0.0.1:{self.ports[name]}"}
         device = {"parties": list(setting.names[:-1]), "dealer": "dealer", "fraction_bits": 18}
         data = {"name": "faults", "parties": parties, "devices": {"spu": device}}
         data["timeouts"] = {"connect": setting.connect, "idle": setting.idle}
@@ -149,7 +156,9 @@ class Trial:
         arguments = [] if name == "dealer" else ["--", str(self.setting.calls), str(self.setting.pause)]
         argv = [*words, *program, "--party", name, "-v", "--log-json", *arguments]
         files = {key: str(self.folder / f"{name}.{key}") for key in ("out", "err")}
-        number = self._zygote.ask({"argv": argv, **files})
+        files["trace"] = str(self.folder / f"{name}.trace")
+        holds = self.setting.holds if name == self.setting.holder else ()
+        number = self._zygote.ask({"argv": argv, "holds": holds, **files})
         assert isinstance(number, int)
         return number
 
@@ -182,6 +191,15 @@ class Trial:
     def wait_bytes(self, count: int, until: float) -> bool:
         """Wait until so many bytes have crossed the proxies; False when the run or the time was over before."""
         while self.carried < count:
+            if self.poll() or time.monotonic() > until:
+                return False
+            time.sleep(0.002)
+        return True
+
+    def wait_held(self, count: int, until: float) -> bool:
+        """Wait until the holder waits for the `count`-th time; False when the run or the time was over before."""
+        file = self.folder / f"{self.setting.holder}.trace"
+        while not file.exists() or file.read_text().count("held") < count:
             if self.poll() or time.monotonic() > until:
                 return False
             time.sleep(0.002)
@@ -232,30 +250,26 @@ class Trial:
         return outcome
 
     def _phases(self, struck: Sequence[float]) -> list[str]:
-        """The phase of the run at each moment, from the logs."""
+        """The phase of the run at each moment: connecting until all are, then what the computing parties were at."""
         events: list[tuple[float, str]] = []
         links: dict[str, float] = {}
         for name in self.setting.names:
             for line in (self.folder / f"{name}.err").read_text().splitlines():
                 entry = parsed(line)
                 message = entry.get("message", "")
-                if "time" not in entry:
-                    continue
-                when = datetime.datetime.fromisoformat(entry["time"]).timestamp() - self._clock
-                if message.startswith("connected to"):
+                if "time" in entry and message.startswith("connected to"):
+                    when = datetime.datetime.fromisoformat(entry["time"]).timestamp() - self._clock
                     links.setdefault(f"{name} {message}", when)
-                elif phase := phase_of(message):
-                    events.append((when, phase))
-        if len(links) == len(self.setting.names) * (len(self.setting.names) - 1):
-            events.append((max(links.values()), "agree"))
+            file = self.folder / f"{name}.trace"
+            if name != "dealer" and file.exists():
+                words = map(str.split, file.read_text().splitlines())
+                events += [(float(when), phase) for when, phase, *_ in words]
+        if len(links) < len(self.setting.names) * (len(self.setting.names) - 1):
+            return ["connect" for _ in struck]
+        up = max(links.values())
         events.sort()
-        return [next((phase for at, phase in reversed(events) if at <= moment), "connect") for moment in struck]
-
-
-def phase_of(message: str) -> str:
-    """The phase that a log line begins; empty for other lines."""
-    marks = {"runs weights": "input", "runs rows": "input", "shares, masked": "rounds", "learns": "reveal"}
-    return next((phase for mark, phase in marks.items() if mark in message), "")
+        latest = [next((phase for at, phase in reversed(events) if at <= moment), "agree") for moment in struck]
+        return ["connect" if moment < up else phase for moment, phase in zip(struck, latest, strict=True)]
 
 
 def parsed(line: str) -> dict[str, str]:

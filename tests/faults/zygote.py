@@ -1,8 +1,10 @@
 """Starts `mpcrt` processes fast: what they import is imported here, once; each is a fork that runs the command line.
 
 One JSON request a line on standard input and one JSON answer on standard output: {"argv": [...], "out": FILE, "err":
-FILE} starts a process and gives its id; [id, ...] gives the exit codes so far, null while one runs. A child has its own
-session, its output in files, and one thread when it starts, as a fresh process has.
+FILE, "trace": FILE, "holds": [...]} starts a process and gives its id; [id, ...] gives the exit codes so far, null
+while one runs. A child has its own session, its output in files, and one thread when it starts, as a fresh process has.
+Into `trace` it writes `SECONDS PHASE` whenever it comes to another phase of the run. A hold, [phase, n, seconds],
+makes it sleep at the n-th message of a phase, before it is sent or taken, after writing `SECONDS PHASE held`.
 """
 
 from __future__ import annotations
@@ -12,8 +14,14 @@ import json
 import os
 import signal
 import sys
+import time
 import traceback
 
+PHASES = {
+    "HELLO": "agree", "STEP": "agree", "META": "agree", "RESULT": "agree", "INPUT": "input", "PUBLISH": "input",
+    "OPEN": "rounds", "DEAL": "rounds", "REVEAL": "reveal",
+}  # fmt: skip
+"""What a run is doing when it sends or takes a message of a kind."""
 ORPHANS = 1000
 """Given as the exit code of a process that left others running."""
 
@@ -29,6 +37,7 @@ def child(request: dict) -> None:
             os.dup2(descriptor, number)
             os.close(descriptor)
         sys.argv = ["mpcrt", *request["argv"]]
+        trace(request["trace"], [tuple(hold) for hold in request["holds"]])
         from mpcrt.cli import main
 
         main()
@@ -49,6 +58,40 @@ def child(request: dict) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def trace(file: str, holds: list[tuple[str, int, float]]) -> None:
+    """Note the phases of this process's link, and hold it where asked."""
+    from mpcrt.transport.link import Address, Kind
+    from mpcrt.transport.zeromq import ZmqLink
+
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    names = {int(kind): PHASES[kind.name] for kind in Kind}
+    counts = dict.fromkeys(PHASES.values(), 0)
+    last = [""]
+
+    def note(address: Address) -> None:
+        phase = names[address.kind]
+        counts[phase] += 1
+        if phase != last[0]:
+            last[0] = phase
+            os.write(descriptor, f"{time.monotonic()} {phase}\n".encode())
+        if holds and phase == holds[0][0] and counts[phase] >= holds[0][1]:
+            seconds = holds.pop(0)[2]
+            os.write(descriptor, f"{time.monotonic()} {phase} held\n".encode())
+            time.sleep(seconds)
+
+    send, recv = ZmqLink.send, ZmqLink.recv
+
+    def noted_send(self, peer, address, *buffers):
+        note(address)
+        return send(self, peer, address, *buffers)
+
+    def noted_recv(self, peer, address, *, limit):
+        note(address)
+        return recv(self, peer, address, limit=limit)
+
+    ZmqLink.send, ZmqLink.recv = noted_send, noted_recv
 
 
 def main() -> None:
