@@ -63,7 +63,10 @@ def test_matmul(batches, m, k, n, order_a, order_b, step, seed):
     assert np.array_equal(compiled.matmul(a, b), reference.matmul(a, b))
 
 
-@pytest.mark.parametrize("m, k, n", [(130, 300, 50), (33, 530, 1030), (300, 70, 2), (2, 600, 1100), (64, 784, 128)])
+@pytest.mark.parametrize(
+    "m, k, n",
+    [(130, 300, 50), (33, 530, 1030), (300, 70, 2), (2, 600, 1100), (5, 70, 1100), (64, 784, 128), (17, 513, 400)],
+)
 def test_matmul_across_blocks(m, k, n):
     a, b = words(1, 1, m, k), words(2, 1, k, n)
     expected = reference.matmul(a, b)

@@ -11,6 +11,7 @@
 namespace mpcrt::MPCRT_LEVEL {
 
 constexpr long k_block = 256, row_block = 128, column_block = 1008;
+constexpr int most_few_rows = 5;
 
 MPCRT_INLINE long least(long a, long b) { return a < b ? a : b; }
 
@@ -144,26 +145,37 @@ static void multiply_block(const uint64_t* left, const uint64_t* right, long row
         }
 }
 
-// One or two rows: packing would read the right operand as often as multiplying does.
+// Few rows: packing would read the right operand as often as multiplying does. Four of its rows at a time, in stretches
+// that stay in the first-level cache while all left rows use them.
 static void few_rows(const Rows& a, const Matrix& b, const Product& c, uint64_t* scratch) {
-    for (long r = c.first; r < c.last; ++r) {
-        const uint64_t* row = a.read(r, 0, a.depth, scratch);
-        uint64_t* to = c.data + r * c.row_stride;
-        std::memset(to, 0, sizeof(uint64_t) * b.columns);
-        long k = 0;
-        for (; k + 4 <= a.depth; k += 4) {
-            const uint64_t *b0 = b.at(k, 0), *b1 = b.at(k + 1, 0), *b2 = b.at(k + 2, 0), *b3 = b.at(k + 3, 0);
-            const Words f0 = all(row[k]), f1 = all(row[k + 1]), f2 = all(row[k + 2]), f3 = all(row[k + 3]);
-            long j = 0;
-            for (; j + lanes <= b.columns; j += lanes) {
-                const Words first = mul(f0, load(b0 + j)) + mul(f1, load(b1 + j));
-                store(to + j, load(to + j) + first + (mul(f2, load(b2 + j)) + mul(f3, load(b3 + j))));
+    constexpr long stretch = 1024;
+    const uint64_t* row[most_few_rows];
+    const int rows = (int)(c.last - c.first);
+    for (int r = 0; r < rows; ++r) {
+        row[r] = a.read(c.first + r, 0, a.depth, scratch + r * a.depth);
+        std::memset(c.data + (c.first + r) * c.row_stride, 0, sizeof(uint64_t) * b.columns);
+    }
+    for (long k = 0; k < a.depth; k += 4) {
+        const int depth = (int)least(4, a.depth - k);
+        for (long start = 0; start < b.columns; start += stretch) {
+            const long width = least(stretch, b.columns - start);
+            const uint64_t* const from = b.at(k, start);
+            for (int r = 0; r < rows; ++r) {
+                uint64_t* const to = c.data + (c.first + r) * c.row_stride + start;
+                const uint64_t* const factor = row[r] + k;
+                long j = 0;
+                if (depth == 4) {
+                    const Words f0 = all(factor[0]), f1 = all(factor[1]), f2 = all(factor[2]), f3 = all(factor[3]);
+                    const uint64_t *b1 = from + b.row_stride, *b2 = b1 + b.row_stride, *b3 = b2 + b.row_stride;
+                    for (; j + lanes <= width; j += lanes) {
+                        const Words first = mul(f0, load(from + j)) + mul(f1, load(b1 + j));
+                        store(to + j, load(to + j) + first + (mul(f2, load(b2 + j)) + mul(f3, load(b3 + j))));
+                    }
+                }
+                for (; j < width; ++j)
+                    for (int q = 0; q < depth; ++q) to[j] += factor[q] * from[q * b.row_stride + j];
             }
-            for (; j < b.columns; ++j)
-                to[j] += row[k] * b0[j] + row[k + 1] * b1[j] + row[k + 2] * b2[j] + row[k + 3] * b3[j];
         }
-        for (; k < a.depth; ++k)
-            for (long j = 0; j < b.columns; ++j) to[j] += row[k] * *b.at(k, j);
     }
 }
 
@@ -195,12 +207,17 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
         const Scratch memory(sizeof(uint64_t) * a.depth * (1 + b.columns));
         return few_columns(a, b, c, memory.as<uint64_t>(), memory.as<uint64_t>() + a.depth);
     }
-    if ((rows <= 2 && b.column_stride == 1) || !a.depth) {
-        const Scratch memory(sizeof(uint64_t) * a.depth);
+    if (!a.depth) {
+        for (long r = c.first; r < c.last; ++r) std::memset(c.data + r * c.row_stride, 0, sizeof(uint64_t) * b.columns);
+        return;
+    }
+    if (rows <= most_few_rows && b.column_stride == 1) {
+        const Scratch memory(sizeof(uint64_t) * a.depth * most_few_rows);
         return few_rows(a, b, c, memory.as<uint64_t>());
     }
     const long deep = least(k_block, a.depth), wide = least(column_block, b.columns + tile_columns);
-    const Scratch memory(sizeof(uint64_t) * (deep * (wide * words_a_column + row_block + tile_rows) + tile_rows * k_block));
+    const long words = deep * (wide * words_a_column + row_block + tile_rows) + tile_rows * k_block;
+    const Scratch memory(sizeof(uint64_t) * words);
     uint64_t* const right = memory.as<uint64_t>();
     uint64_t* const left = right + deep * wide * words_a_column;
     uint64_t* const scratch = left + deep * (row_block + tile_rows);

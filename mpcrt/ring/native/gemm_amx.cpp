@@ -12,16 +12,22 @@
 #include "simd.h"
 #include "table.h"
 
+#include <utility>
+
 namespace mpcrt::amx {
 
-// A block of each operand, 1 and 0.5 MiB packed, fits the second-level cache.
-constexpr long depth_block = 512, row_block = 128, column_block = 256;
+// A block of the right operand, 1.5 MiB packed, stays in the second-level cache; panels of 16 rows pass by it.
+constexpr long depth_block = 512, column_block = 384;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
+constexpr long sum_words = group * group, sum_bytes = digits * sum_words * 4;
 
 static void (*few)(const Rows&, const Matrix&, const Product&) = nullptr;
 
 MPCRT_INLINE long least(long a, long b) { return a < b ? a : b; }
 MPCRT_INLINE long up(long n, long unit) { return (n + unit - 1) / unit * unit; }
+
+// Panels are a few lines more than a power of two apart, so that they do not share sets of the caches.
+MPCRT_INLINE long panel_bytes(long steps) { return steps * step_bytes + 192; }
 
 // Transposes an 8 x 8 matrix of words held in eight vectors.
 MPCRT_INLINE void transpose(__m512i* v) {
@@ -51,18 +57,17 @@ MPCRT_INLINE void split(__m512i* v, uint8_t* to) {
     for (int d = 0; d < digits; ++d) _mm512_store_si512(to + d * tile_bytes, v[d]);
 }
 
+// One panel: rows first .. last - 1, at most 16; missing rows are zero.
 static void pack_left(const Rows& a, long first, long last, long k, long depth, uint64_t* scratch, uint8_t* packed) {
-    const long steps = up(depth, step) / step;
-    for (long r = first; r < first + up(last - first, group); ++r) {
-        uint8_t* to = packed + (r - first) / group * steps * step_bytes + (r - first) % group * step;
+    for (long r = first; r < first + group; ++r, packed += step) {
         const uint64_t* row = r < last ? a.read(r, k, depth, scratch) : nullptr;
-        for (long s = 0; s < steps; ++s, to += step_bytes) {
-            const long present = row ? least(step, depth - s * step) : 0;
+        uint8_t* to = packed;
+        for (long s = 0; s < depth; s += step, to += step_bytes) {
             __m512i v[8];
             for (int i = 0; i < 8; ++i) {
-                const long left = present - 8 * i;
+                const long left = row ? depth - s - 8 * i : 0;
                 const __mmask8 mask = left >= 8 ? 0xff : left > 0 ? (__mmask8)((1 << left) - 1) : 0;
-                v[i] = _mm512_maskz_loadu_epi64(mask, row ? row + s * step + 8 * i : nullptr);
+                v[i] = _mm512_maskz_loadu_epi64(mask, row ? row + s + 8 * i : nullptr);
             }
             split(v, to);
         }
@@ -83,110 +88,114 @@ MPCRT_INLINE void interleave(const __m512i (*in)[2], __m512i* out) {
         }
 }
 
+// Reads rows of the operand from end to end, as they lie in memory, and writes to all panels in turn.
 static void pack_right(const Matrix& b, long k, long depth, long j, long columns, uint8_t* packed) {
-    for (long c = 0; c < columns; c += group) {
-        const long width = least(group, columns - c);
-        const __mmask8 mask[2] = {(__mmask8)(width >= 8 ? 0xff : (1 << width) - 1),
-                                  (__mmask8)(width <= 8 ? 0 : (1 << (width - 8)) - 1)};
-        for (long s = 0; s < depth; s += step, packed += step_bytes)
-            for (long q = 0; q < step; q += 4) {
-                __m512i in[4][2] = {}, out[8];
-                for (long d = 0; d < 4 && s + q + d < depth; ++d) {
-                    const uint64_t* from = b.at(k + s + q + d, j + c);
-                    alignas(64) uint64_t gathered[group];
-                    if (b.column_stride != 1) {
-                        for (long i = 0; i < width; ++i) gathered[i] = from[i * b.column_stride];
-                        from = gathered;
-                    }
-                    in[d][0] = _mm512_maskz_loadu_epi64(mask[0], from);
-                    in[d][1] = _mm512_maskz_loadu_epi64(mask[1], from + 8);
+    const long panel = panel_bytes(up(depth, step) / step);
+    for (long q = 0; q < up(depth, step); q += 4) {
+        uint8_t* to = packed + q / step * step_bytes + q % step / 4 * step;
+        for (long c = 0; c < columns; c += group, to += panel) {
+            const long width = least(group, columns - c);
+            const __mmask16 mask = (__mmask16)((1u << width) - 1);
+            __m512i in[4][2] = {}, out[8];
+            for (long d = 0; d < 4 && q + d < depth; ++d) {
+                const uint64_t* from = b.at(k + q + d, j + c);
+                alignas(64) uint64_t gathered[group];
+                if (b.column_stride == 1) {
+                    const char* const soon = (const char*)(from + 4 * b.row_stride);
+                    _mm_prefetch(soon, _MM_HINT_T0);
+                    _mm_prefetch(soon + 64, _MM_HINT_T0);
+                } else {
+                    for (long i = 0; i < width; ++i) gathered[i] = from[i * b.column_stride];
+                    from = gathered;
                 }
-                interleave(in, out);
-                split(out, packed + q / 4 * step);
+                in[d][0] = _mm512_maskz_loadu_epi64((__mmask8)mask, from);
+                in[d][1] = _mm512_maskz_loadu_epi64((__mmask8)(mask >> 8), from + 8);
             }
+            interleave(in, out);
+            split(out, to);
+        }
     }
 }
 
-// The sums of one s over a whole depth block, for 16 r rows and 16 c columns, to sums[r][c][16][16].
-template <int r, int c>
-static void digit_sums(const uint8_t* left, const uint8_t* right, long steps, int s, uint32_t* sums) {
-    _tile_zero(0);
-    if (c > 1) _tile_zero(1);
-    if (r > 1) _tile_zero(2);
-    if (r > 1 && c > 1) _tile_zero(3);
-    const long next = steps * step_bytes;
-    for (long q = 0; q < steps; ++q)
-        for (int i = 0; i <= s; ++i) {
-            const uint8_t* a = left + q * step_bytes + i * tile_bytes;
-            const uint8_t* b = right + q * step_bytes + (s - i) * tile_bytes;
-            _tile_loadd(4, a, step);
-            _tile_loadd(6, b, step);
-            _tile_dpbuud(0, 4, 6);
-            if (c > 1) {
-                _tile_loadd(7, b + next, step);
-                _tile_dpbuud(1, 4, 7);
-            }
-            if (r > 1) {
-                _tile_loadd(5, a + next, step);
-                _tile_dpbuud(2, 5, 6);
-                if (c > 1) _tile_dpbuud(3, 5, 7);
-            }
-        }
+// The digit sums of a finished 16 x 16 block, [s][16][16], which go into the result a row at a time while the tile unit
+// is busy with the next block.
+struct Finished {
+    const uint32_t* sums = nullptr;
+    uint64_t* to = nullptr;
+    long stride = 0;
+    int row = 0, rows = 0;
+    __mmask16 columns = 0;
+    bool accumulate = false;
+};
+
+MPCRT_INLINE void combine_row(Finished& f) {
+    if (f.row == f.rows) return;
+    const uint32_t* const from = f.sums + f.row * group;
+    uint64_t* const to = f.to + f.row * f.stride;
+    ++f.row;
+    const auto sum_of = [&](int s) { return _mm512_load_si512(from + sum_words * s); };
+    const __m512i odd = _mm512_add_epi32(_mm512_slli_epi32(sum_of(5), 8), _mm512_slli_epi32(sum_of(7), 24));
+    const __m512i high = _mm512_add_epi32(_mm512_add_epi32(sum_of(4), _mm512_slli_epi32(sum_of(6), 16)), odd);
+    for (int half = 0; half < 2; ++half) {
+        const auto wide = [&](int s) {
+            return _mm512_cvtepu32_epi64(_mm256_load_si256((const __m256i*)(from + sum_words * s + 8 * half)));
+        };
+        const __m512i rest = _mm512_add_epi64(_mm512_slli_epi64(wide(1), 8), _mm512_slli_epi64(wide(3), 24));
+        const __m512i low = _mm512_add_epi64(_mm512_add_epi64(wide(0), _mm512_slli_epi64(wide(2), 16)), rest);
+        const __m256i top = half ? _mm512_extracti64x4_epi64(high, 1) : _mm512_castsi512_si256(high);
+        __m512i sum = _mm512_add_epi64(low, _mm512_slli_epi64(_mm512_cvtepu32_epi64(top), 32));
+        const __mmask8 mask = (__mmask8)(f.columns >> 8 * half);
+        if (f.accumulate) sum = _mm512_add_epi64(sum, _mm512_maskz_loadu_epi64(mask, to + 8 * half));
+        _mm512_mask_storeu_epi64(to + 8 * half, mask, sum);
+    }
+}
+
+// Digit i of the left operand to tile 4, digit j of the right one to tile t (5, 6 or 7), their product added to sum u.
+#define LEFT(i) _tile_loadd(4, a + (i) * tile_bytes, step)
+#define RIGHT(t, j) _tile_loadd(t, b + (j) * tile_bytes, step)
+#define ADD(u, t) _tile_dpbuud(u, 4, t)
+
+// The eight digit sums of 16 rows and 16 columns over a depth block. Four sums are held at once; a window of right digits
+// slides against the left ones, so that 36 products need 24 tile loads.
+static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, Finished& before) {
+    const uint8_t *a = left, *b = right;
+    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    for (long q = 0; q < steps; ++q, a += step_bytes, b += step_bytes) {
+        LEFT(0); RIGHT(5, 3); ADD(3, 5); RIGHT(6, 2); ADD(2, 6); RIGHT(7, 1); ADD(1, 7); RIGHT(5, 0); ADD(0, 5);
+        combine_row(before);
+        LEFT(1); ADD(3, 6); ADD(2, 7); ADD(1, 5);
+        LEFT(2); ADD(3, 7); ADD(2, 5);
+        LEFT(3); ADD(3, 5);
+        combine_row(before);
+    }
     _tile_stored(0, sums, step);
-    if (c > 1) _tile_stored(1, sums + 256, step);
-    if (r > 1) _tile_stored(2, sums + 512, step);
-    if (r > 1 && c > 1) _tile_stored(3, sums + 768, step);
+    _tile_stored(1, sums + sum_words, step);
+    _tile_stored(2, sums + 2 * sum_words, step);
+    _tile_stored(3, sums + 3 * sum_words, step);
+    a = left, b = right;
+    _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
+    for (long q = 0; q < steps; ++q, a += step_bytes, b += step_bytes) {
+        LEFT(0); RIGHT(5, 7); ADD(3, 5); RIGHT(6, 6); ADD(2, 6); RIGHT(7, 5); ADD(1, 7); RIGHT(5, 4); ADD(0, 5);
+        LEFT(1); ADD(3, 6); ADD(2, 7); ADD(1, 5); RIGHT(6, 3); ADD(0, 6);
+        combine_row(before);
+        LEFT(2); ADD(3, 7); ADD(2, 5); ADD(1, 6); RIGHT(7, 2); ADD(0, 7);
+        LEFT(3); ADD(3, 5); ADD(2, 6); ADD(1, 7); RIGHT(5, 1); ADD(0, 5);
+        combine_row(before);
+        LEFT(4); ADD(3, 6); ADD(2, 7); ADD(1, 5); RIGHT(6, 0); ADD(0, 6);
+        LEFT(5); ADD(3, 7); ADD(2, 5); ADD(1, 6);
+        LEFT(6); ADD(3, 5); ADD(2, 6);
+        LEFT(7); ADD(3, 6);
+    }
+    _tile_stored(0, sums + 4 * sum_words, step);
+    _tile_stored(1, sums + 5 * sum_words, step);
+    _tile_stored(2, sums + 6 * sum_words, step);
+    _tile_stored(3, sums + 7 * sum_words, step);
+    while (before.row < before.rows) combine_row(before);
 }
 
-MPCRT_INLINE __m512i widened(const uint32_t* from) {
-    return _mm512_cvtepu32_epi64(_mm256_load_si256((const __m256i*)from));
-}
-
-// Adds the eight sums of one 16 x 16 block, weighted, to the result.
-static void combine(const uint32_t* sums, uint64_t* c, long stride, long rows, long columns, bool accumulate) {
-    constexpr long apart = 1024;  // from one s to the next
-    for (long i = 0; i < rows; ++i)
-        for (long j = 0; j < columns; j += 8) {
-            const uint32_t* from = sums + i * group + j;
-            __m512i low = widened(from), high = widened(from + 4 * apart);
-            for (int s = 1; s < 4; ++s) {
-                low = _mm512_add_epi64(low, _mm512_slli_epi64(widened(from + s * apart), 8 * s));
-                high = _mm512_add_epi64(high, _mm512_slli_epi64(widened(from + (4 + s) * apart), 8 * s));
-            }
-            __m512i sum = _mm512_add_epi64(low, _mm512_slli_epi64(high, 32));
-            uint64_t* to = c + i * stride + j;
-            const __mmask8 mask = columns - j >= 8 ? 0xff : (__mmask8)((1 << (columns - j)) - 1);
-            if (accumulate) sum = _mm512_add_epi64(sum, _mm512_maskz_loadu_epi64(mask, to));
-            _mm512_mask_storeu_epi64(to, mask, sum);
-        }
-}
-
-template <int r, int c>
-static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, uint64_t* out, long stride,
-                  long rows, long columns, bool accumulate) {
-    for (int s = 0; s < digits; ++s) digit_sums<r, c>(left, right, steps, s, sums + 1024 * s);
-    __asm__ volatile("" ::: "memory");
-    for (int i = 0; i < r; ++i)
-        for (int j = 0; j < c; ++j)
-            combine(sums + 512 * i + 256 * j, out + i * group * stride + j * group, stride,
-                    least(group, rows - i * group), least(group, columns - j * group), accumulate);
-}
-
-static void multiply_block(const uint8_t* left, const uint8_t* right, long rows, long columns, long depth,
-                           uint32_t* sums, uint64_t* c, long stride, bool accumulate) {
-    const long steps = up(depth, step) / step;
-    __asm__ volatile("" ::: "memory");  // the tile loads below do not declare what they read
-    for (long i = 0; i < rows; i += 2 * group)
-        for (long j = 0; j < columns; j += 2 * group) {
-            const uint8_t* a = left + i / group * steps * step_bytes;
-            const uint8_t* b = right + j / group * steps * step_bytes;
-            uint64_t* to = c + i * stride + j;
-            const bool two_rows = rows - i > group, two_columns = columns - j > group;
-            auto* kernel = two_rows ? (two_columns ? block<2, 2> : block<2, 1>)
-                                    : (two_columns ? block<1, 2> : block<1, 1>);
-            kernel(a, b, steps, sums, to, stride, rows - i, columns - j, accumulate);
-        }
-}
+#undef LEFT
+#undef RIGHT
+#undef ADD
 
 struct alignas(64) TileConfiguration {
     uint8_t palette = 1, start_row = 0, reserved[14] = {};
@@ -196,30 +205,38 @@ struct alignas(64) TileConfiguration {
 
 static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     const long rows = c.last - c.first;
-    // Padding to whole tiles must not cost more than the tiles gain over vpmullq.
+    // In cycles: packing takes about one a word; tiles do 24 multiply-adds a cycle, padding included, vectors about 4.
     const double padded = (double)up(rows, group) * up(b.columns, group) * up(a.depth, step);
-    if (!a.depth || padded > 2.5 * rows * b.columns * a.depth) return few(a, b, c);
+    const double tiles = padded / 24 + (double)(rows + b.columns) * a.depth;
+    if (!a.depth || tiles > (double)rows * b.columns * a.depth / 4) return few(a, b, c);
 
     const long deep = up(least(depth_block, a.depth), step);
-    const long tall = up(least(row_block, rows), 2 * group), wide = up(least(column_block, b.columns), 2 * group);
-    const Scratch memory(8 * deep * (tall + wide) + 8 * 4096 + 8 * depth_block);
-    uint8_t* const left = memory.as<uint8_t>();
-    uint8_t* const right = left + 8 * deep * tall;
-    uint32_t* const sums = (uint32_t*)(right + 8 * deep * wide);
-    uint64_t* const scratch = (uint64_t*)(sums + 8192);
+    const long blocks = up(b.columns, column_block) / column_block, wide = up(up(b.columns, blocks) / blocks, group);
+    const long panel = panel_bytes(deep / step);
+    const Scratch memory((1 + wide / group) * panel + 2 * sum_bytes + 8 * depth_block);
+    uint32_t *sums = memory.as<uint32_t>(), *other = sums + digits * sum_words;
+    uint64_t* const scratch = (uint64_t*)(other + digits * sum_words);
+    uint8_t* const left = (uint8_t*)(scratch + depth_block);
+    uint8_t* const right = left + panel;
     const TileConfiguration configuration;
     _tile_loadconfig(&configuration);
     for (long k = 0; k < a.depth; k += depth_block) {
-        const long depth = least(depth_block, a.depth - k);
-        for (long j = 0; j < b.columns; j += column_block) {
-            const long columns = least(column_block, b.columns - j);
+        const long depth = least(depth_block, a.depth - k), steps = up(depth, step) / step;
+        for (long j = 0; j < b.columns; j += wide) {
+            const long columns = least(wide, b.columns - j);
             pack_right(b, k, depth, j, columns, right);
-            for (long i = c.first; i < c.last; i += row_block) {
-                const long last = least(i + row_block, c.last);
-                pack_left(a, i, last, k, depth, scratch, left);
-                multiply_block(left, right, last - i, columns, depth, sums, c.data + i * c.row_stride + j,
-                               c.row_stride, k > 0);
+            Finished before;
+            for (long i = c.first; i < c.last; i += group) {
+                pack_left(a, i, c.last, k, depth, scratch, left);
+                __asm__ volatile("" ::: "memory");  // the tile loads do not declare what they read
+                for (long q = 0; q < columns; q += group) {
+                    block(left, right + q / group * panel_bytes(steps), steps, sums, before);
+                    before = {sums, c.data + i * c.row_stride + j + q, c.row_stride, 0, (int)least(group, c.last - i),
+                              (__mmask16)((1u << least(group, columns - q)) - 1), k > 0};
+                    std::swap(sums, other);
+                }
             }
+            while (before.row < before.rows) combine_row(before);
         }
     }
     _tile_release();
