@@ -2,32 +2,22 @@
 
     python benchmarks/kernels.py [--threads N] [--json]
 
-Times are medians of processor time on one thread unless --threads is given, so that a busy machine disturbs them less.
-Products in G multiply-adds/s, everything else in G bytes/s of the arrays named.
+Times are the least processor time on one thread, so that a busy machine disturbs them less, or with --threads the
+least wall time. Products in G multiply-adds/s, everything else in G bytes/s of the arrays named.
 """
 
 import argparse
 import json
-import statistics
 import time
 from collections.abc import Callable
 
 import numpy as np
+from measuring import least
 
 from mpcrt.ring import blocks, compiled, reference, samples
 
 CHUNK = 1 << 16
-
-
-def seconds(run: Callable[[], object], clock: Callable[[], float], budget: float = 0.5) -> float:
-    """Median time of a call, after one to warm up, within about `budget` seconds."""
-    run()
-    times = []
-    while sum(times) < budget and len(times) < 50:
-        start = clock()
-        run()
-        times.append(clock() - start)
-    return statistics.median(times)
+BUDGET = 0.5
 
 
 def words(*shape: int) -> np.ndarray:
@@ -106,11 +96,11 @@ def main() -> None:
         print(f"{'':42}{'NumPy':>10}" + "".join(f"{level:>18}" for level in levels))
     for unit, cases in (("GMAC/s", products()), ("GB/s", streams())):
         for name, (amount, call) in cases.items():
-            base = amount / seconds(lambda call=call: call(reference), clock) / 1e9
+            base = amount / least(lambda call=call: call(reference), BUDGET, clock) / 1e9
             line = f"{name:42}{base:10.2f}"
             for level in levels:
                 compiled.set_level(level)
-                rate = amount / seconds(lambda call=call: call(compiled), clock) / 1e9
+                rate = amount / least(lambda call=call: call(compiled), BUDGET, clock) / 1e9
                 line += f"{rate:11.2f}{rate / base:6.1f}x"
                 if options.json:
                     row = {

@@ -101,6 +101,18 @@ def play(link: ZmqLink, rounds: int, gigabytes: float) -> dict[str, float]:
     }
 
 
+def measure(certificates: str, rounds: int, gigabytes: float) -> dict[str, float]:
+    """Between this process and a child, with TLS when there is a folder of certificates."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    address = f"127.0.0.1:{listening.getsockname()[1]}"
+    sizes = ["--rounds", str(rounds), "--gigabytes", str(gigabytes)]
+    child = subprocess.Popen([sys.executable, __file__, *sizes, "--bob", address, certificates])
+    try:
+        return play(link_of("alice", address, certificates, listening.detach()), rounds, gigabytes)
+    finally:
+        child.wait(60)
+
+
 def main() -> None:
     """alice here, bob as a child process."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -114,13 +126,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         throwaway(["alice", "bob"], Path(folder))
         for tls in (False, True):
-            listening = socket.create_server(("127.0.0.1", 0))
-            address, certificates = f"127.0.0.1:{listening.getsockname()[1]}", folder if tls else ""
-            sizes = ["--rounds", str(options.rounds), "--gigabytes", str(options.gigabytes)]
-            child = subprocess.Popen([sys.executable, __file__, *sizes, "--bob", address, certificates])
-            link = link_of("alice", address, certificates, listening.detach())
-            print(json.dumps({"tls": tls} | play(link, options.rounds, options.gigabytes)), flush=True)
-            child.wait(60)
+            row = measure(folder if tls else "", options.rounds, options.gigabytes)
+            print(json.dumps({"tls": tls} | row), flush=True)
 
 
 if __name__ == "__main__":

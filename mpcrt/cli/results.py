@@ -87,7 +87,5 @@ def table(rows: Sequence[dict]) -> Table:
 
 def duration(seconds: float) -> str:
     """Three digits and a unit."""
-    for unit, size in (("s", 1.0), ("ms", 1e-3)):
-        if seconds >= size:
-            return f"{seconds / size:#.3g} {unit}".replace(". ", " ")
-    return f"{seconds * 1e6:.0f} us"
+    unit, size = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e-3)) if seconds >= s), ("us", 1e-6))
+    return f"{seconds / size:#.3g} {unit}".replace(". ", " ")
