@@ -78,6 +78,16 @@ def test_batch_norm_folds_into_weights():
     assert ops(t.plan).count("samples") == 0
 
 
+def test_a_product_moves_the_smaller_operand():
+    """x E^T, as logits of tied embeddings are: E stays as it is, and is one input with what else uses it."""
+
+    def logits(e, x):
+        return (x @ e) @ e.T
+
+    plan = traced(logits, abstract(np.zeros((50, 8), np.float32), ALICE), abstract(X[:, 0].repeat(13)[:50], BOB)).plan
+    assert "transpose" not in ops(plan) and len(plan.inputs) == 2
+
+
 def test_calls_are_grouped_by_what_they_depend_on():
     """What depends on the model alone is one call, so that its wires stay when the data changes."""
 

@@ -2,7 +2,7 @@
 
 import math
 
-from mpcrt.plan import Value
+from mpcrt.plan import Builder, Value
 from mpcrt.tracing.graph import Eqn
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import rule
@@ -22,6 +22,14 @@ def dot_general(low: Lowering, e: Eqn) -> Value:
     batch = math.prod(x.shape[i] for i in lhs_batch)
     inner = math.prod(x.shape[i] for i in lhs_inner)
     rows, columns = (math.prod(v.shape[i] for i in free) for v, free in ((x, lhs_free), (y, rhs_free)))
+    swapped = moved(b, x, (*lhs_batch, *lhs_free, *lhs_inner)) + moved(b, y, (*rhs_batch, *rhs_inner, *rhs_free)) > (
+        moved(b, x, (*lhs_batch, *lhs_inner, *lhs_free))
+        + moved(b, y, (*rhs_batch, *rhs_free, *rhs_inner))
+        + (batch * rows * columns if min(rows, columns) > 1 else 0)
+    )
+    if swapped:
+        x, y, rows, columns, lhs_batch, rhs_batch = y, x, columns, rows, rhs_batch, lhs_batch
+        lhs_free, rhs_free, lhs_inner, rhs_inner = rhs_free, lhs_free, rhs_inner, lhs_inner
     left = b.reshape(b.transpose(x, (*lhs_batch, *lhs_free, *lhs_inner)), (batch, rows, inner))
     right = b.reshape(b.transpose(y, (*rhs_batch, *rhs_inner, *rhs_free)), (batch, inner, columns))
     if inner > MOST_TERMS and x.fraction:
@@ -33,8 +41,20 @@ def dot_general(low: Lowering, e: Eqn) -> Value:
         return low.zeros(e.outputs[0].shape, e.outputs[0].dtype)
     if inner == 1:  # an outer product: elementwise products need no re-masked operand
         product = b.mul(b.broadcast(left, (batch, rows, columns)), b.broadcast(right, (batch, rows, columns)))
-        return b.reshape(product, e.outputs[0].shape)
-    return b.reshape(b.dot(left, right), e.outputs[0].shape)
+    else:
+        product = b.dot(left, right)
+    return b.reshape(b.transpose(product, (0, 2, 1)) if swapped else product, e.outputs[0].shape)
+
+
+def moved(b: Builder, x: Value, permutation: tuple[int, ...]) -> int:
+    """Elements that change places where x is transposed; a transposition that made x is undone first."""
+    node = b.node(x)
+    shape = x.shape
+    if node.op == "transpose":
+        permutation = tuple(node.attrs["permutation"][i] for i in permutation)
+        shape = b.operands(x)[0].shape
+    long = [i for i in permutation if shape[i] != 1]
+    return 0 if long == sorted(long) else x.type.size
 
 
 def matrix_operand(low: Lowering, var) -> Value:
