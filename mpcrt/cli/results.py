@@ -68,17 +68,17 @@ def table(rows: Sequence[dict]) -> Table:
     made = Table(
         title=f"{first['parties']} parties and a dealer, {first['inputs']} inputs, "
         f"{'TLS' if first['tls'] else 'plaintext links'}, {len(first['seconds'])} runs each",
-        caption="first: the first of the runs; error: against plain JAX; peak: the process that used most memory",
+        caption="cold: the first run of the plan; error: against plain JAX; peak: of the process that used most memory",
     )
     made.add_column("case", no_wrap=True)
-    for name in ("median", "min", "first", "rounds", "MB between parties", "MB from dealer", "max abs error"):
+    for name in ("median", "min", "cold", "rounds", "MB between parties", "MB from dealer", "max abs error"):
         made.add_column(name, justify="right")
     made.add_column("peak MB", justify="right")
     for row in rows:
         seconds = row["seconds"]
         most = max(row["peak_rss_mb"], key=row["peak_rss_mb"].get)
         made.add_row(
-            row["case"], duration(statistics.median(seconds)), duration(min(seconds)), duration(seconds[0]),
+            row["case"], duration(statistics.median(seconds)), duration(min(seconds)), duration(row["cold_seconds"]),
             str(row["rounds"]), f"{row['party_bytes'] / 1e6:.3f}", f"{row['dealer_bytes'] / 1e6:.3f}",
             f"{row['max_abs_error']:.1e}", f"{row['peak_rss_mb'][most]:.0f} ({most})",
         )  # fmt: skip

@@ -2,7 +2,8 @@
 
 The clock of a repetition starts when the first computing party starts the call and stops when the last process, the
 dealer too, has ended its part; all processes read this machine's monotonic clock. A report after each repetition is the
-barrier before the next. Offline, the clock starts when the first computing party has all corrections of the call.
+barrier before the next. `cold_seconds` is the call before them, the plan's first run, from when its inputs are shared.
+Offline, the clock starts when the first computing party has all corrections of the call.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     secure = Spu(device)(function)
     result = secure(*handles)
     before = reports(session)
-    seconds = []
+    cold, seconds = elapsed(session, before), []
     for repetition in range(int(reps)):
         started = total(before)
         result = secure(*handles)
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
     error = Party(first)(measured_error)(result.to(Party(first)), Party(first)(expected)(function, args))
     row = {
         "case": case, "parties": len(session.config.devices[device].parties), "inputs": inputs,
-        "tls": session.config.tls_on, "seconds": seconds, "trace_seconds": value.trace_seconds,
+        "tls": session.config.tls_on, "seconds": seconds, "cold_seconds": cold, "trace_seconds": value.trace_seconds,
         "rounds": cost.rounds, "party_bytes": cost.party_bytes, "dealer_bytes": cost.dealer_bytes,
         "peak_rss_mb": {name: round(r.peak_rss_mb, 1) for name, r in after.items()},
     }  # fmt: skip
@@ -109,6 +110,6 @@ def measured_error(got: Any, wanted: Sequence[np.ndarray]) -> float:
 
 def show(row: dict[str, Any], error: float) -> None:
     """One line that the launcher picks up."""
-    keys = ("case", "parties", "inputs", "tls", "seconds", "trace_seconds")
+    keys = ("case", "parties", "inputs", "tls", "seconds", "cold_seconds", "trace_seconds")
     ordered = {k: row[k] for k in keys} | {"max_abs_error": float(error)} | row
     print(MARK + json.dumps(ordered), flush=True)

@@ -21,8 +21,8 @@ C = {
 }
 """
 KEYS = {
-    "case", "parties", "inputs", "tls", "seconds", "trace_seconds", "max_abs_error", "rounds", "party_bytes",
-    "dealer_bytes", "peak_rss_mb",
+    "case", "parties", "inputs", "tls", "seconds", "cold_seconds", "trace_seconds", "max_abs_error", "rounds",
+    "party_bytes", "dealer_bytes", "peak_rss_mb",
 }  # fmt: skip
 
 
@@ -59,6 +59,7 @@ def test_bench_says_what_fails_and_what_there_is(launcher):
 def test_the_table_is_for_people():
     row = {
         "case": "relu_1m", "parties": 3, "inputs": "secret", "tls": True, "seconds": [0.5, 0.0123, 0.02], "rounds": 3,
+        "cold_seconds": 0.6,
         "party_bytes": 6_500_000, "dealer_bytes": 45_500_000, "max_abs_error": 1.9e-6,
         "peak_rss_mb": {"alice": 300.2, "dealer": 120.0},
     }  # fmt: skip
@@ -67,7 +68,7 @@ def test_the_table_is_for_people():
     text = console.file.getvalue()
     assert "3 parties and a dealer, secret inputs, TLS, 3 runs each" in text
     cells = next(line for line in text.splitlines() if "relu_1m" in line).replace("│", " ").split()
-    wanted = "relu_1m 20.0 ms 12.3 ms 500 ms 3 6.500 45.500 1.9e-06 300 (alice)"
+    wanted = "relu_1m 20.0 ms 12.3 ms 600 ms 3 6.500 45.500 1.9e-06 300 (alice)"
     assert cells == wanted.split()
     assert [duration(s) for s in (12.0, 1.0, 0.9994, 5e-4)] == ["12.0 s", "1.00 s", "999 ms", "500 us"]
 
