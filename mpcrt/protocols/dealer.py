@@ -17,7 +17,7 @@ from mpcrt.protocols.corrections import Writer
 from mpcrt.protocols.execute import Execution, Job, Observer
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.rules import Rule
-from mpcrt.protocols.shares import Wire
+from mpcrt.protocols.shares import Budget, Wire
 from mpcrt.ring import kernels
 from mpcrt.transport.link import Link
 
@@ -81,17 +81,19 @@ class Dealer:
     def __init__(self, link: Link, me: str, parties: Sequence[str], keys: Keys, debug: bool = False) -> None:
         self.link, self.me, self.parties, self.keys = link, me, tuple(parties), keys
         self.positions = Positions() if debug else None
+        self.budget = Budget(masking.KEPT_BYTES)
         self.observer: Observer | None = None
         kernels.keep_memory()
 
     def share(self, call: int, type: Type, owner: str) -> Wire:
         """The mask of an input, by its position; a provider's seeds are received here."""
         if owner in self.parties and type.owner == owner:
-            return Wire(None, masking.drawn([self.keys.prg(owner, "input")], call, type))
+            mask = masking.drawn([self.keys.prg(owner, "input")], call, type)
+            return Wire(None, masking.kept(mask, self.budget))
         n = masking.SEED_WORDS
         (seeds,) = masking.receive(self.link, owner, call, [n * len(self.parties)])
         prgs = [masking.prg_of(seeds[n * i : n * (i + 1)]) for i in range(len(self.parties))]
-        return Wire(None, masking.drawn(prgs, call, type))
+        return Wire(None, masking.kept(masking.drawn(prgs, call, type), self.budget))
 
     def run(self, call: int, schedule: Schedule, inputs: Sequence, offline: bool = False) -> list:
         """The masks of the schedule's outputs (None for plain shares), public ones as arrays; sends all corrections.

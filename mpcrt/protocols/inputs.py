@@ -13,12 +13,14 @@ from mpcrt.plan.schedule import Held, Rep
 from mpcrt.plan.types import Type
 from mpcrt.protocols.context import stream_of
 from mpcrt.protocols.keys import seed_prg
-from mpcrt.protocols.shares import Drawn
+from mpcrt.protocols.shares import Budget, Drawn, Kept, Whole
 from mpcrt.ring import kernels
 from mpcrt.ring.prg import random_bytes
 from mpcrt.transport.link import Address, Kind, Link
 
 SEED_WORDS = 4
+KEPT_BYTES = 4 << 30
+"""Mask words of inputs that a process keeps between calls, at most; beyond, they are drawn at each use."""
 
 
 def word_count(type: Type) -> int:
@@ -28,6 +30,11 @@ def word_count(type: Type) -> int:
 
 def drawn(prgs: Sequence, call: int, type: Type) -> Drawn:
     return Drawn(prgs, stream_of(call, 0, 0), 0, word_count(type), xor=type.kind == "bit")
+
+
+def kept(mask: Drawn, budget: Budget) -> Kept:
+    """The mask of an input as readers hold it: drawn once, at its first use."""
+    return Kept(Whole(mask, budget), 0, mask.size)
 
 
 def shaped(words: np.ndarray, type: Type) -> np.ndarray:

@@ -21,7 +21,7 @@ from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.openings import PACKED, segments
 from mpcrt.protocols.ops.linear import online_pending
 from mpcrt.protocols.rules import Rule
-from mpcrt.protocols.shares import Wire, Zero
+from mpcrt.protocols.shares import Budget, Wire, Zero
 from mpcrt.ring import kernels
 from mpcrt.transport.link import Address, Kind, Link
 
@@ -179,6 +179,7 @@ class Online:
         self.link, self.me, self.parties, self.dealer, self.keys = link, me, tuple(parties), dealer, keys
         self.statistics = Progress()
         self.positions = Positions() if debug else None
+        self.budget = Budget(masking.KEPT_BYTES)
         self.observer: Observer | None = None
         kernels.keep_memory()
 
@@ -200,13 +201,13 @@ class Online:
             for party in self.parties:
                 if party != self.me:
                     self.link.send(party, Address(Kind.INPUT, call), opened)
-            return Wire(masking.shaped(opened, type), mask)
+            return Wire(masking.shaped(opened, type), masking.kept(mask, self.budget))
         if owner == self.me:
             opened, seed = masking.provide(self.link, call, type, value, self.parties, self.dealer, self.me)
         else:
             seed, opened = masking.receive(self.link, owner, call, [masking.SEED_WORDS, words])
         mask = masking.drawn([masking.prg_of(seed)], call, type)
-        return Wire(masking.shaped(opened, type), mask)
+        return Wire(masking.shaped(opened, type), masking.kept(mask, self.budget))
 
     def run(self, call: int, schedule: Schedule, inputs: Sequence) -> list:
         """The schedule's outputs: wires and shares to pass on, arrays of public values.

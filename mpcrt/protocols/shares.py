@@ -5,6 +5,7 @@ recomputed, not stored. At a party it is this party's share; at the dealer the s
 itself.
 """
 
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,6 +94,69 @@ class Drawn(Share):
     def add_to(self, out: np.ndarray) -> None:
         for prg in self.prgs:
             prg.add(self.stream, out, self.offset)
+
+
+class Budget:
+    """How many bytes of mask words a process may keep."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, size: int) -> bool:
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def give(self, size: int) -> None:
+        self.left += size
+
+
+class Kept(Share):
+    """Words low .. low + size - 1 of an input's mask, which outlives a call: the whole is drawn at first use and kept
+    while anything refers to it, then zeroed. Where the budget does not suffice they are drawn at each use."""
+
+    def __init__(self, whole: "Whole", low: int, size: int) -> None:
+        self.whole, self.low, self.size = whole, low, size
+
+    def _source(self) -> Share:
+        kept = self.whole.words()
+        return (self.whole.drawn if kept is None else Known(kept)).part(self.low, self.low + self.size)
+
+    def words(self) -> np.ndarray:
+        return self._source().words()
+
+    def part(self, low: int, high: int) -> Share:
+        return Kept(self.whole, self.low + low, high - low)
+
+    def subtract_from(self, out: np.ndarray) -> None:
+        self._source().subtract_from(out)
+
+    def add_to(self, out: np.ndarray) -> None:
+        self._source().add_to(out)
+
+
+class Whole:
+    """The words that the parts of one kept mask share."""
+
+    def __init__(self, drawn: Drawn, budget: Budget) -> None:
+        self.drawn, self._budget = drawn, budget
+        self._array: np.ndarray | None = None
+
+    def words(self) -> np.ndarray | None:
+        """All of them; None where the budget does not suffice."""
+        if self._array is None and self._budget.take(8 * self.drawn.size):
+            memory = self.drawn.words()
+            # A view through the buffer protocol: views of it refer to it, so it ends with the last of them.
+            self._array = np.frombuffer(memory.data, np.uint64)
+            self._array.flags.writeable = False
+            weakref.finalize(self._array, _wipe, memory, self._budget).atexit = False
+        return self._array
+
+
+def _wipe(memory: np.ndarray, budget: Budget) -> None:
+    memory.fill(0)
+    budget.give(memory.nbytes)
 
 
 class Narrow(Share):
