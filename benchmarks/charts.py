@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from xml.sax.saxutils import escape
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
-WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 420, 240, 64, 34, 42, 110
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, RIGHT = 420, 240, 64, 48, 42, 110
 
 Series = Mapping[str, Sequence[tuple[float, float]]]
 
@@ -27,12 +27,11 @@ def lines(title: str, across: str, up: str, series: Series) -> str:
     for y in rows:
         _, at = place(columns[0], y)
         parts += [rule(LEFT, LEFT + WIDTH, at, at), text(LEFT - 6, at + 4, short(y), "end")]
-    parts += [text(LEFT + WIDTH / 2, TOP + HEIGHT + 34, across, "middle"), text(8, TOP - 4, up, "start")]
+    parts += [text(LEFT + WIDTH / 2, TOP + HEIGHT + 34, across, "middle"), text(LEFT, TOP - 10, up, "start")]
     for number, (name, line) in enumerate(series.items()):
         colour = COLOURS[number % len(COLOURS)]
         places = [place(x, y) for x, y in sorted(line)]
-        joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
-        parts.append(f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="1.8"/>')
+        parts.append(polyline(places, colour))
         parts += [f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{colour}"/>' for x, y in places]
         parts.append(text(LEFT + WIDTH + 10, TOP + 12 + 18 * number, name, "start", colour))
     return page(LEFT + WIDTH + RIGHT, TOP + HEIGHT + BOTTOM, parts)
@@ -49,6 +48,11 @@ def page(width: float, height: float, parts: Sequence[str]) -> str:
 def text(x: float, y: float, words: str, anchor: str, colour: str = "#222", bold: bool = False) -> str:
     weight = ' font-weight="bold"' if bold else ""
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}"{weight}>{escape(words)}</text>'
+
+
+def polyline(points: Sequence[tuple[float, float]], colour: str) -> str:
+    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{joined}" fill="none" stroke="{colour}" stroke-width="1.8"/>'
 
 
 def rule(x1: float, x2: float, y1: float, y2: float) -> str:

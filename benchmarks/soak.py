@@ -28,7 +28,6 @@ from mpcrt.cluster.sockets import close_all, free_ports_cluster
 alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
 ROOT = Path(__file__).resolve().parents[1]
 PARTIES = ("alice", "bob", "dealer")
-COLOURS = ("#0072b2", "#d55e00", "#009e73")
 
 
 @alice
@@ -138,36 +137,27 @@ def summary(samples: dict[str, list[tuple[int, float, int, int]]], calls: int) -
 
 def svg(samples: dict[str, list[tuple[int, float, int, int]]], calls: int) -> str:
     """Memory and descriptors over calls, one line a process."""
+    import charts  # beside this file, which parties run as their program
+
     width, height, left, gap = 720, 200, 60, 70
 
     def panel(column: int, title: str, top: int) -> list[str]:
         most = max(row[column] for rows_ in samples.values() for row in rows_) * 1.1
-        parts = [f'<text x="{left}" y="{top - 8}" font-weight="bold">{title}</text>']
+        parts = [charts.text(left, top - 8, title, "start", bold=True)]
         for share in (0.0, 0.5, 1.0):
             y = top + height * (1 - share)
-            parts.append(f'<line x1="{left}" x2="{left + width}" y1="{y:.0f}" y2="{y:.0f}" stroke="#ddd"/>')
-            parts.append(f'<text x="{left - 6}" y="{y + 4:.0f}" text-anchor="end">{most * share:.0f}</text>')
-            parts.append(
-                f'<text x="{left + width * share:.0f}" y="{top + height + 16}" text-anchor="middle">{calls * share:.0f}'
-                "</text>"
-            )
-        for place, ((name, rows_), colour) in enumerate(zip(samples.items(), COLOURS, strict=True)):
-            points = " ".join(
-                f"{left + width * row[0] / calls:.1f},{top + height * (1 - row[column] / most):.1f}"
-                for row in rows_
-                if row[0]
-            )
-            parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-            x = left + width - 90 * (len(samples) - place)
-            parts.append(f'<text x="{x}" y="{top - 8}" fill="{colour}">{name}</text>')
+            parts += [charts.rule(left, left + width, y, y), charts.text(left - 6, y + 4, f"{most * share:.0f}", "end")]
+            parts.append(charts.text(left + width * share, top + height + 16, f"{calls * share:.0f}", "middle"))
+        for place, ((name, rows_), colour) in enumerate(zip(samples.items(), charts.COLOURS, strict=False)):
+            points = [
+                (left + width * row[0] / calls, top + height * (1 - row[column] / most)) for row in rows_ if row[0]
+            ]
+            parts.append(charts.polyline(points, colour))
+            parts.append(charts.text(left + width - 90 * (len(samples) - place), top - 8, name, "start", colour))
         return parts
 
     body = panel(1, "resident memory, MB, over calls", 30) + panel(2, "open descriptors, over calls", 30 + height + gap)
-    total = 30 + 2 * height + gap + 30
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 20}" height="{total}" font-size="12" '
-        f'font-family="sans-serif"><rect width="100%" height="100%" fill="white"/>{"".join(body)}</svg>\n'
-    )
+    return charts.page(left + width + 20, 30 + 2 * height + gap + 30, body)
 
 
 def soak() -> None:
