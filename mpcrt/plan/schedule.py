@@ -129,17 +129,6 @@ class Schedule:
     def output_types(self) -> tuple[Type, ...]:
         return tuple(self.held[v].type for v in self.outputs)
 
-    @cached_property
-    def uses(self) -> tuple[int, ...]:
-        """How often each value is used; readers free a value after its last use."""
-        counts = [0] * len(self.held)
-        for step in self.steps:
-            for v in step.operands:
-                counts[v] += 1
-        for v in (*self.inputs, *self.outputs):
-            counts[v] += 1
-        return tuple(counts)
-
     def format(self, indent: str = "") -> list[str]:
         """One line a step: level, number, rule, operands, how the results are held."""
         lines = []

@@ -25,7 +25,7 @@ from mpcrt.transport.link import Link
 class DealerRun:
     """One call of one schedule."""
 
-    zeros = False
+    zeros, lead = False, True
     context = DealerContext
 
     def __init__(self, dealer: "Dealer", call: int, digest: str, offline: bool) -> None:

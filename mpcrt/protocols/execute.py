@@ -13,11 +13,10 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule, Step
-from mpcrt.protocols import ops  # noqa: F401  registers the rules
 from mpcrt.protocols.context import Context, stream_of
-from mpcrt.protocols.plaintext import apply
-from mpcrt.protocols.rules import RULES, Rule
-from mpcrt.protocols.shares import Mapped, Share, Wire, cut
+from mpcrt.protocols.lineup import Stage, lineup
+from mpcrt.protocols.rules import Rule
+from mpcrt.protocols.shares import Fork, Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
 
 
@@ -57,81 +56,83 @@ class Execution:
 
     def __init__(self, run, schedule: Schedule, inputs: list, path: int) -> None:
         self.run, self.schedule, self.path = run, schedule, path
-        self.values: list = [None] * len(schedule.held)
-        self.uses = list(schedule.uses)
+        self.lineup = lineup(schedule, run)
+        self.stream = stream_of(run.call, path, 0)
+        self.values: list = list(self.lineup.values)
         for v, value in zip(schedule.inputs, inputs, strict=True):
             self.values[v] = value
         self.pending: list[Task] = []
 
     def go(self) -> list:
         """Runs all levels; returns the outputs."""
-        observer = self.run.observer
-        for level in self.schedule.levels:
+        observer, values, tick = self.run.observer, self.values, self.run.tick
+        for level in self.lineup.levels:
             if self.pending:
-                resumed, self.pending = self.pending, []
+                self.resume()
+            for stage in level:
                 if observer is not None:
-                    observer.begin(self.schedule, None)
-                self.run.exchange([t.request for t in resumed])
-                if observer is not None:
-                    observer.end()
-                for task in resumed:
-                    if observer is not None:
-                        observer.begin(self.schedule, task.job.step)
-                    opened = self.run.complete(task.request)
-                    task.request = None
-                    self.advance(task, opened)
-                    if observer is not None:
-                        observer.end()
-            for step in level:
-                if observer is not None:
-                    observer.begin(self.schedule, step)
-                self.start(step)
+                    observer.begin(self.schedule, stage.step)
+                if tick is not None:
+                    tick()
+                operands = [values[v] for v in stage.operands]
+                for v in stage.freed:
+                    values[v] = None
+                if stage.function is None:
+                    self.start(stage, operands)
+                else:
+                    values[stage.result] = stage.function(*operands)
                 if observer is not None:
                     observer.end()
         if self.pending:
             raise ProtocolError("a schedule ended with openings under way")
-        return [self.values[v] for v in self.schedule.outputs]
+        return [values[v] for v in self.schedule.outputs]
 
-    def start(self, step: Step) -> None:
-        self.run.tick()
-        operands = [self.values[v] for v in step.operands]
+    def resume(self) -> None:
+        """Exchanges what the last level opened, and goes on with its tasks."""
+        observer = self.run.observer
+        resumed, self.pending = self.pending, []
+        if observer is not None:
+            observer.begin(self.schedule, None)
+        self.run.exchange([t.request for t in resumed])
+        if observer is not None:
+            observer.end()
+        for task in resumed:
+            if observer is not None:
+                observer.begin(self.schedule, task.job.step)
+            opened = self.run.complete(task.request)
+            task.request = None
+            self.advance(task, opened)
+            if observer is not None:
+                observer.end()
+
+    def start(self, stage: Stage, operands: list) -> None:
+        """A step that is not local: at once, chunk by chunk, or trip by trip."""
+        run, step = self.run, stage.step
         if step.rule == "loop":
-            results = loop(self.run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
-            self.finish(step, results)
+            results = loop(run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
+            for v, value in zip(step.results, results, strict=True):
+                self.values[v] = value
             return
-        if step.rule == "public":
-            self.finish(step, [self.public(step, operands)])
-            return
-        rule, kinds, held, bits, chunks = facts(self.schedule, step)
-        stream = stream_of(self.run.call, self.path, step.number)
-        whole = self.run.context(self.run, step, stream, 0, 0, step.size, kinds, held)
-        function = self.run.function(rule)
+        stream = self.stream | stage.stream
+        function = run.function(stage.rule)
+        whole = run.context(run, step, stream, 0, 0, step.size, stage.kinds, stage.held)
         if not step.chunked:
-            self.finish(step, [function(whole, *operands)])
+            self.values[stage.result] = function(whole, *operands)
             return
-        job = Job(step, rule, operands, whole, len(chunks))
+        chunks = stage.chunks
+        job = Job(step, stage.rule, operands, whole, len(chunks))
         for index, low, high in chunks:
             if len(chunks) == 1:
-                ctx = whole
+                ctx, parts = whole, [flat(v) for v in operands]
             else:
-                ctx = self.run.context(self.run, step, stream, index, low, high, kinds, held)
-            parts = [cut(v, low, high, b) for v, b in zip(operands, bits, strict=True)]
-            self.run.provide_out(job, ctx)
+                ctx = run.context(run, step, stream, index, low, high, stage.kinds, stage.held)
+                parts = [cut(v, low, high, b) for v, b in zip(operands, stage.bits, strict=True)]
+            run.provide_out(job, ctx)
             result = function(ctx, *parts)
             if isinstance(result, GeneratorType):
                 self.advance(Task(job, ctx, result), None)
             else:
                 self.done(job, ctx, result)
-
-    def public(self, step: Step, operands: list) -> np.ndarray:
-        """A value computed in the clear by all; once a schedule where it depends on no input."""
-        (v,) = step.results
-        if v not in self.schedule.constant:
-            return apply(step.attrs["node"], operands)
-        kept = self.schedule.kept
-        if v not in kept:
-            kept[v] = apply(step.attrs["node"], operands)
-        return kept[v]
 
     def advance(self, task: Task, opened: np.ndarray | None) -> None:
         try:
@@ -150,29 +151,8 @@ class Execution:
         job.left -= 1
         if job.left:
             return
-        assembled = self.run.assemble(job)
+        self.values[job.step.results[0]] = self.run.assemble(job)
         job.operands = []
-        self.finish(job.step, [assembled])
-
-    def finish(self, step: Step, results: list) -> None:
-        for v, value in zip(step.results, results, strict=True):
-            self.values[v] = value if self.uses[v] else None
-        for v in step.operands:
-            self.uses[v] -= 1
-            if not self.uses[v]:
-                self.values[v] = None
-
-
-def facts(schedule: Schedule, step: Step) -> tuple:
-    """(rule, how operands are held, the result, which operands are bits, chunks) of a step, worked out once."""
-    kept = schedule.kept
-    found = kept.get(("step", step.number))
-    if found is None:
-        kinds = tuple(schedule.held[v] for v in step.operands)
-        result = schedule.held[step.results[0]]
-        found = RULES[step.rule], kinds, result, tuple(h.bit for h in kinds), tuple(step.chunks())
-        kept["step", step.number] = found
-    return found
 
 
 def loop(run, step: Step, operands: list, path: int, results: list) -> list:
@@ -205,6 +185,18 @@ def element(x, trip: int, size: int, bit: bool) -> Any:
 
 def window(words: np.ndarray, low: int, size: int) -> np.ndarray:
     return kernels.pack(np.ascontiguousarray(kernels.unpack(words, low + size)[low:]))
+
+
+def flat(value) -> Any:
+    """A whole runtime value as an elementwise rule takes it."""
+    if isinstance(value, np.ndarray):
+        return value if value.ndim == 1 else value.reshape(-1)
+    if isinstance(value, Wire):
+        opened = value.opened
+        return value if opened is None or opened.ndim == 1 else Wire(opened.reshape(-1), value.mask)
+    if isinstance(value, Fork):
+        return Fork(flat(value.wire), value.bits, value.top, value.sign)
+    return value
 
 
 def slice_of(share: Share, low: int, size: int, bit: bool) -> Share:

@@ -77,8 +77,8 @@ class OnlineRun:
             value = job.rule.assemble_online(job.ctx, value, *job.operands)
         return value
 
-    def tick(self) -> None:
-        """Called between steps."""
+    tick = None
+    """Nothing to do between steps."""
 
     # -- openings
 
@@ -257,13 +257,8 @@ class Online:
     def _share_of(self, wire, type: Type) -> np.ndarray:
         if isinstance(wire, Wire):
             held = masking.held_masked(type)
-            part = online_pending(_Lead(self.me == self.parties[0]), wire, held, False)
+            part = online_pending(self.me == self.parties[0], held, False, wire)
             if part is None:
                 return np.zeros(masking.word_count(type), np.uint64)
             return part.reshape(-1)
         return np.ascontiguousarray(wire).reshape(-1)
-
-
-@dataclass(slots=True)
-class _Lead:
-    lead: bool

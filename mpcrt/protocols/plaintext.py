@@ -21,6 +21,11 @@ def apply(node: Node, operands: Sequence[np.ndarray]) -> np.ndarray:
     return result
 
 
+def apply_to(node: Node, *operands: np.ndarray) -> np.ndarray:
+    """The same, its operands one by one."""
+    return apply(node, operands)
+
+
 def run(plan: Plan, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
     """The plan's outputs from its inputs: ring elements (uint64) and bits (uint8), shapes as their types."""
     values: list[np.ndarray] = []

@@ -6,6 +6,9 @@ opening, the dealer's at the same points) or plain functions where nothing is op
 * online: my share as a flat uint64 array (packed words of bits), or what `assemble` makes a value of;
 * dealer: the deferred term as such an array, or None for zero.
 
+A `local` step needs nothing but its operands: no positions, openings or corrections. Its rules take the step's
+`Fixed` facts and return the function of the operands, which is made once a schedule.
+
 `assemble(ctx, pieces, *operands)` makes the step's value of the chunks' results, where it is not simply their array.
 """
 
@@ -30,6 +33,17 @@ class Rule:
     cost: Callable[["Shape"], Traffic] | None = None
     assemble_online: Callable[..., Any] | None = None
     assemble_dealer: Callable[..., Any] | None = None
+    local: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fixed:
+    """What a local step's rule is made from. `lead`: whether this reader adds public terms."""
+
+    attrs: dict
+    operands: tuple[Held, ...]
+    result: Held
+    lead: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +86,12 @@ def online(*names: str):
 def dealer(*names: str):
     """The dealer's rule of a step."""
     return _register("dealer", *names)
+
+
+def local(*names: str) -> None:
+    """Declares steps as local."""
+    for name in names:
+        RULES.setdefault(name, Rule()).local = True
 
 
 def cost(*names: str):

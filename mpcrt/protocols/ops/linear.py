@@ -2,19 +2,28 @@
 
 A step "linear" carries its plan node. Operands beyond addition's are public coefficients, so at most one is secret; the
 terms of add, xor and concat may each be public, a wire or PENDING. Wires alone give a wire: D and l map separately.
+The function of a step is made once a schedule, so that a step costs little more than NumPy's work.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
-from mpcrt.protocols.rules import PLAINTEXT, Shape, Traffic, cost, dealer, online, plaintext
+from mpcrt.protocols.rules import PLAINTEXT, Fixed, Shape, Traffic, cost, dealer, local, online, plaintext
 from mpcrt.protocols.shares import Fork, Mapped, Share, Wire, Zero
 from mpcrt.ring import kernels
 
 ADDITIVE = {"add", "xor", "concat"}
+SMALL = 1 << 12
+"""Elements up to which a broadcast is written out: that takes less than making a view does."""
+
+Part = np.ndarray | None
+"""What an op makes of its operands: an array, in shape or flat; None is zero."""
+
+local("linear", "pending", "map_fork")
 
 
 @plaintext("add")
@@ -50,6 +59,83 @@ def xor(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
 # -- one linear map on ring elements or packed bits
 
 
+def mapping(fixed: Fixed) -> Callable[..., Part]:
+    """The op on one part of each operand, None where all of it is zero; bits are packed words or bytes."""
+    node: Node = fixed.attrs["node"]
+    if node.op == "add":
+        return added
+    if node.op == "xor":
+        return xored
+    if len(fixed.operands) == 1 and not fixed.result.bit:
+        return unary(node, fixed.operands[0])
+    return partial(combined, node, fixed)
+
+
+def added(x: Part, y: Part) -> Part:
+    if x is None or y is None:
+        return y if x is None else x
+    return np.add(x, y if y.shape == x.shape else y.reshape(x.shape))
+
+
+def xored(x: Part, y: Part) -> Part:
+    words = [p if p.dtype == np.uint64 else packed_bits(p) for p in (x, y) if p is not None]
+    return words[0] ^ words[1] if len(words) == 2 else words[0] if words else None
+
+
+def unary(node: Node, held: Held) -> Callable[[Part], Part]:
+    """An op of one operand, on ring elements."""
+    given, shape = held.type.shape, node.results[0].shape
+    function: Callable[[np.ndarray], np.ndarray] = partial(PLAINTEXT[node.op], node)
+    match node.op:
+        case "reshape":
+            return lambda x: None if x is None else x.reshape(shape)
+        case "scale":
+            return lambda x: x
+        case "neg":
+            return lambda x: None if x is None else np.negative(x)
+        case "shift":
+            bits = np.uint64(node.attrs["bits"])
+            return lambda x: None if x is None else np.left_shift(x, bits)
+        case "sum":
+            axes = node.attrs["axes"]
+            function = lambda x: np.add.reduce(x, axis=axes)  # noqa: E731
+        case "transpose":
+            permutation = node.attrs["permutation"]
+            function = lambda x: x.transpose(permutation)  # noqa: E731
+        case "slice":
+            a = node.attrs
+            cut = tuple(slice(*range_) for range_ in zip(a["start"], a["limit"], a["stride"], strict=True))
+            function = lambda x: x[cut]  # noqa: E731
+        case "broadcast" if node.results[0].size <= SMALL:
+            wide = [1] * len(shape)
+            for n, d in zip(given, node.attrs["dims"], strict=True):
+                wide[d] = n
+            function = partial(spread, tuple(wide), shape)
+    return lambda x: None if x is None else np.asarray(function(x if x.shape == given else x.reshape(given)))
+
+
+def spread(wide: tuple[int, ...], shape: tuple[int, ...], x: np.ndarray) -> np.ndarray:
+    out = np.empty(shape, np.uint64)
+    out[...] = x.reshape(wide)
+    return out
+
+
+def combined(node: Node, fixed: Fixed, *parts: Part) -> Part:
+    """Any op."""
+    secret = [p for p, h in zip(parts, fixed.operands, strict=True) if h.rep is not Rep.PUBLIC]
+    if all(p is None for p in (parts if node.op in ADDITIVE else secret)):
+        return None
+    bit = fixed.result.bit
+    if bit and node.op == "reshape" and parts[0] is not None and parts[0].dtype == np.uint64:
+        return parts[0]
+    kind = np.uint8 if bit else np.uint64
+    arrays = [
+        np.zeros(h.type.shape, kind) if p is None else shaped(p, h) for p, h in zip(parts, fixed.operands, strict=True)
+    ]
+    result = PLAINTEXT[node.op](node, *arrays)
+    return packed_bits(result) if bit else np.asarray(result, np.uint64)
+
+
 def shaped(array: np.ndarray, held: Held) -> np.ndarray:
     """A part as the plan op takes it: in its shape, bits unpacked."""
     if held.bit and array.dtype == np.uint64:
@@ -57,109 +143,117 @@ def shaped(array: np.ndarray, held: Held) -> np.ndarray:
     return array.reshape(held.type.shape)
 
 
-def packed(array: np.ndarray, held: Held) -> np.ndarray:
-    """A result as readers hold it."""
-    if not held.bit:
-        return np.asarray(array, np.uint64)
+def packed_bits(array: np.ndarray) -> np.ndarray:
     return kernels.pack(np.ascontiguousarray(array, np.uint8).reshape(-1))
 
 
-def combine(ctx, parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
-    """The op on one part of each operand (None: zero); None where all of it is zero."""
-    node: Node = ctx.attrs["node"]
-    given = [p for p in parts if p is not None]
-    secret = [p for p, h in zip(parts, ctx.operands, strict=True) if h.rep is not Rep.PUBLIC]
-    if not given or (node.op not in ADDITIVE and all(p is None for p in secret)):
-        return None
-    if node.op == "add" and len(given) == 1:
-        return given[0]
-    if node.op == "xor":
-        words = [p if p.dtype == np.uint64 else kernels.pack(np.ascontiguousarray(p).reshape(-1)) for p in given]
-        return words[0] if len(words) == 1 else words[0] ^ words[1]
-    kind = np.uint8 if ctx.result.bit else np.uint64
-    arrays = [
-        np.zeros(h.type.shape, kind) if p is None else shaped(p, h) for p, h in zip(parts, ctx.operands, strict=True)
-    ]
-    return packed(PLAINTEXT[node.op](node, *arrays), ctx.result)
+def mask_mapping(fixed: Fixed, apply: Callable[..., Part]) -> Callable[..., Share]:
+    """The op on masks, lazily. A public operand's mask is none; where it is a coefficient, it stays as it is."""
+    size = fixed.result.type.size
+    words = -(-size // 64) if fixed.result.bit else size
+    op = fixed.attrs["node"].op
+    same = op in ("reshape", "scale") or (op in ("add", "xor") and public(fixed).count(False) == 1)
+    terms = public(fixed) if op in ADDITIVE else (False,) * len(fixed.operands)
+
+    def masks(*given) -> Share:
+        """`given`: the mask of each operand that is secret, the array of each that is public."""
+        parts = [None if term else m for m, term in zip(given, terms, strict=True)]
+        secret = [m for m in parts if isinstance(m, Share) and not m.zero]
+        if not secret:
+            return Zero(words)
+        if same:
+            return secret[0]
+
+        def mapped(*arrays: np.ndarray) -> np.ndarray:
+            left = iter(arrays)
+            made = apply(*((None if m.zero else next(left)) if isinstance(m, Share) else m for m in parts))
+            return np.zeros(words, np.uint64) if made is None else made
+
+        return Mapped(words, mapped, *secret)
+
+    return masks
 
 
-def map_mask(ctx, masks: Sequence[Share | None]) -> Share:
-    """The op on masks, lazily; public operands have none where they are terms, and stay as they are where
-    coefficients."""
-    size = ctx.result.type.size
-    words = -(-size // 64) if ctx.result.bit else size
-    secret = [m for m in masks if isinstance(m, Share) and not m.zero]
-    if not secret:
-        return Zero(words)
-
-    def mapped(*arrays: np.ndarray) -> np.ndarray:
-        left = iter(arrays)
-        parts = [
-            next(left) if isinstance(m, Share) and not m.zero else None if isinstance(m, Share) else m for m in masks
-        ]
-        result = combine(ctx, parts)
-        return np.zeros(words, np.uint64) if result is None else result
-
-    return Mapped(words, mapped, *secret)
+def public(fixed: Fixed) -> tuple[bool, ...]:
+    return tuple(h.rep is Rep.PUBLIC for h in fixed.operands)
 
 
-def _masks(ctx, operands) -> list:
-    additive = ctx.attrs["node"].op in ADDITIVE
-    return [v.mask if isinstance(v, Wire) else None if additive else v for v in operands]
+# -- the step
 
 
 @online("linear")
-def linear_online(ctx, *operands):
-    if ctx.result.rep is Rep.PENDING:
-        return zeros(ctx, combine(ctx, _coerced(ctx, operands, online_pending)))
-    opened = combine(ctx, [v.opened if isinstance(v, Wire) else v for v in operands])
-    if ctx.result.rep is Rep.OPENED:
-        return Wire(opened, None)
-    return Wire(opened, map_mask(ctx, _masks(ctx, operands)))
+def linear_online(fixed: Fixed):
+    apply = mapping(fixed)
+    if fixed.result.rep is Rep.PENDING:
+        coerce = coercions(fixed, online_pending)
+        empty = word_shape(fixed.result)
+        if not any(coerce):
+            return lambda *operands: filled(apply(*operands), empty)
+        return lambda *operands: filled(apply(*coerced(coerce, operands)), empty)
+    if fixed.result.rep is Rep.OPENED:
+        return lambda *operands: Wire(apply(*(v.opened if isinstance(v, Wire) else v for v in operands)), None)
+    masks = mask_mapping(fixed, apply)
+
+    def wire(*operands):
+        opened = apply(*(v.opened if isinstance(v, Wire) else v for v in operands))
+        return Wire(opened, masks(*(v.mask if isinstance(v, Wire) else v for v in operands)))
+
+    return wire
 
 
 @dealer("linear")
-def linear_dealer(ctx, *operands):
-    if ctx.result.rep is Rep.PENDING:
-        return combine(ctx, _coerced(ctx, operands, dealer_pending))
-    return Wire(None, map_mask(ctx, _masks(ctx, operands)))
+def linear_dealer(fixed: Fixed):
+    apply = mapping(fixed)
+    if fixed.result.rep is Rep.PENDING:
+        coerce = coercions(fixed, dealer_pending)
+        return lambda *operands: apply(*coerced(coerce, operands))
+    masks = mask_mapping(fixed, apply)
+    return lambda *operands: Wire(None, masks(*(v.mask if isinstance(v, Wire) else v for v in operands)))
 
 
-def _coerced(ctx, operands, coerce) -> list:
-    additive = ctx.attrs["node"].op in ADDITIVE
-    parts = []
-    for v, h in zip(operands, ctx.operands, strict=True):
-        coefficient = h.rep is Rep.PUBLIC and not additive
-        parts.append(v if coefficient else coerce(ctx, v, h, ctx.result.deferred))
-    return parts
+def coercions(fixed: Fixed, coerce) -> tuple:
+    """What makes each operand PENDING; None where it is already, or is a coefficient."""
+    additive = fixed.attrs["node"].op in ADDITIVE
+    return tuple(
+        None
+        if h.rep is Rep.PENDING or (h.rep is Rep.PUBLIC and not additive)
+        else partial(coerce, fixed.lead, h, fixed.result.deferred)
+        for h in fixed.operands
+    )
 
 
-def zeros(ctx, array: np.ndarray | None) -> np.ndarray:
-    if array is not None:
-        return array
-    t = ctx.result.type
-    return np.zeros(-(-t.size // 64) if ctx.result.bit else t.shape, np.uint64)
+def coerced(coerce: tuple, operands: tuple) -> list:
+    return [v if c is None else c(v) for c, v in zip(coerce, operands, strict=True)]
+
+
+def word_shape(held: Held) -> tuple[int, ...]:
+    """The shape of the array that holds a PENDING value."""
+    return (-(-held.type.size // 64),) if held.bit else held.type.shape
+
+
+def filled(array: Part, shape: tuple[int, ...]) -> np.ndarray:
+    return np.zeros(shape, np.uint64) if array is None else array
 
 
 # -- to PENDING
 
 
-def online_pending(ctx, v, held: Held, deferred: bool) -> np.ndarray | None:
+def online_pending(lead: bool, held: Held, deferred: bool, v) -> Part:
     """My u_i of a value that is public, a wire or PENDING; None for zero. Without `deferred` the mask shares go in."""
     if held.rep is Rep.PENDING:
         return v
     if held.rep is Rep.PUBLIC:
-        return v if ctx.lead else None
+        return v if lead else None
     if deferred or v.mask.zero:
-        return v.opened if ctx.lead else None
+        return v.opened if lead else None
     if held.bit:
-        return v.mask.words() ^ v.opened if ctx.lead else v.mask.words()
-    out = np.array(v.opened, order="C").reshape(-1) if ctx.lead else np.zeros(held.type.size, np.uint64)
+        return v.mask.words() ^ v.opened if lead else v.mask.words()
+    out = np.array(v.opened, order="C").reshape(-1) if lead else np.zeros(held.type.size, np.uint64)
     v.mask.subtract_from(out)
     return out.reshape(held.type.shape)
 
 
-def dealer_pending(ctx, v, held: Held, deferred: bool) -> np.ndarray | None:
+def dealer_pending(lead: bool, held: Held, deferred: bool, v) -> Part:
     """The deferred term of the same; None for zero."""
     if held.rep is Rep.PENDING:
         return v
@@ -169,16 +263,19 @@ def dealer_pending(ctx, v, held: Held, deferred: bool) -> np.ndarray | None:
 
 
 @online("pending")
-def pending_online(ctx, v):
-    part = online_pending(ctx, v, ctx.operands[0], ctx.result.deferred)
-    if part is not None and part.dtype == np.uint8:
-        part = kernels.pack(np.ascontiguousarray(part).reshape(-1))
-    return zeros(ctx, part)
+def pending_online(fixed: Fixed):
+    (held,), empty = fixed.operands, word_shape(fixed.result)
+
+    def shares(v):
+        part = online_pending(fixed.lead, held, fixed.result.deferred, v)
+        return filled(packed_bits(part) if part is not None and part.dtype == np.uint8 else part, empty)
+
+    return shares
 
 
 @dealer("pending")
-def pending_dealer(ctx, v):
-    return dealer_pending(ctx, v, ctx.operands[0], ctx.result.deferred)
+def pending_dealer(fixed: Fixed):
+    return partial(dealer_pending, True, fixed.operands[0], fixed.result.deferred)
 
 
 # -- layout of forks: D, l and the dealt shares all map
@@ -186,10 +283,16 @@ def pending_dealer(ctx, v):
 
 @online("map_fork")
 @dealer("map_fork")
-def map_fork(ctx, fork: Fork, *coefficients):
-    opened = None if fork.wire.opened is None else combine(ctx, [fork.wire.opened, *coefficients])
-    masks = [None if s is None else map_mask(ctx, [s, *coefficients]) for s in (fork.wire.mask, fork.top, fork.sign)]
-    return Fork(Wire(opened, masks[0]), fork.bits, masks[1], masks[2])
+def map_fork(fixed: Fixed):
+    apply = mapping(fixed)
+    masks = mask_mapping(fixed, apply)
+
+    def mapped(fork: Fork, *coefficients) -> Fork:
+        opened = None if fork.wire.opened is None else apply(fork.wire.opened, *coefficients)
+        made = [None if s is None else masks(s, *coefficients) for s in (fork.wire.mask, fork.top, fork.sign)]
+        return Fork(Wire(opened, made[0]), fork.bits, made[1], made[2])
+
+    return mapped
 
 
 @cost("linear", "pending", "map_fork", "public")

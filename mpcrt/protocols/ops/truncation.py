@@ -15,7 +15,7 @@ left deferred, R (8 B).
 import numpy as np
 
 from mpcrt.plan.plan import Node
-from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
+from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, local, online, plaintext
 from mpcrt.protocols.shares import Fork, Joined, Known, Narrow, Share, Wire
 from mpcrt.ring import kernels
 
@@ -128,17 +128,21 @@ def resolve_dealer(ctx, deferred):
 # -- forks
 
 
+local("fork", "base", "unfork")
+
+
 @online("fork")
 @dealer("fork")
-def fork(ctx, wire: Wire) -> Fork:
-    return Fork(wire, ctx.attrs["bits"])
+def fork(fixed: Fixed):
+    bits = fixed.attrs["bits"]
+    return lambda wire: Fork(wire, bits)
 
 
 @online("base")
 @dealer("base")
-def base(ctx, value: Fork) -> Wire:
+def base(fixed: Fixed):
     """The wire z that a fork truncates."""
-    return value.wire
+    return lambda value: value.wire
 
 
 @online("fork_shares")
@@ -170,16 +174,20 @@ def fork_shares_cost(shape: Shape) -> Traffic:
 
 
 @online("unfork")
-def unfork_online(ctx, value: Fork):
-    """P - [R] + q 2^(64-k) [m] from shared R and m: local."""
-    out = _carried(ctx, value.wire.opened.reshape(-1), value.bits, value.sign)
-    value.top.subtract_from(out)
-    return out.reshape(ctx.result.type.shape)
+def unfork_online(fixed: Fixed):
+    """P - [R] + q 2^(64-k) [m] from shared R and m."""
+
+    def shares(value: Fork):
+        out = _carried(fixed, value.wire.opened.reshape(-1), value.bits, value.sign)
+        value.top.subtract_from(out)
+        return out.reshape(fixed.result.type.shape)
+
+    return shares
 
 
 @dealer("unfork")
-def unfork_dealer(ctx, value: Fork):
-    return None
+def unfork_dealer(fixed: Fixed):
+    return lambda value: None
 
 
 @cost("fork", "unfork", "base")
