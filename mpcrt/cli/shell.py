@@ -52,6 +52,13 @@ class Shell:
         sys.stdout.flush()
         print(line, file=sys.stderr, flush=True)
 
+    def explain(self, error: BaseException) -> None:
+        """The traceback; in JSON its places and type alone, since what an exception says may quote data."""
+        if self.log_json:
+            logging.getLogger("mpcrt.cli").error("ended by an exception", exc_info=error)
+        else:
+            traceback.print_exception(error)
+
 
 class _Interrupted(Exception):
     """Ctrl-C, SIGTERM or SIGHUP."""
@@ -91,11 +98,11 @@ class Commands(click.Group):
             return exit_codes.USER
         except MpcrtError as error:
             if shell.verbose and not isinstance(error, UserFunctionError):
-                traceback.print_exception(error)
+                shell.explain(error)
             shell.say(str(error) or type(error).__name__, error.exit_code)
             return error.exit_code
         except Exception as error:
             # its message may hold data, so the last line, which is passed on, has its type alone
-            traceback.print_exception(error)
+            shell.explain(error)
             shell.say(f"internal error: {type(error).__name__}; the traceback above is for a bug report", 1)
             return exit_codes.USER

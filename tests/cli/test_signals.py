@@ -19,7 +19,8 @@ import sys, time, types
 def run_party(config, party, program, arguments, *, listen_fd=None, options=None):
     try:
         print("up", flush=True)
-        time.sleep(60)
+        for _ in range(600):  # a signal that comes just before a sleep is seen after it
+            time.sleep(0.1)
     finally:
         print("closing", flush=True)
         time.sleep({cleanup})

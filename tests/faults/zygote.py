@@ -5,6 +5,7 @@ FILE, "trace": FILE, "holds": [...]} starts a process and gives its id; [id, ...
 while one runs. A child has its own session, its output in files, and one thread when it starts, as a fresh process has.
 Into `trace` it writes `SECONDS PHASE` whenever it comes to another phase of the run. A hold, [phase, n, seconds],
 makes it sleep at the n-th message of a phase, before it is sent or taken, after writing `SECONDS PHASE held`.
+With "secrets": FILE a child writes there what its log must not hold (see `note_secrets`).
 """
 
 from __future__ import annotations
@@ -38,6 +39,8 @@ def child(request: dict) -> None:
             os.close(descriptor)
         sys.argv = ["mpcrt", *request["argv"]]
         trace(request["trace"], [tuple(hold) for hold in request["holds"]])
+        if "secrets" in request:
+            note_secrets(request["secrets"])
         from mpcrt.cli import main
 
         main()
@@ -92,6 +95,41 @@ def trace(file: str, holds: list[tuple[str, int, float]]) -> None:
         return recv(self, peer, address, limit=limit)
 
     ZmqLink.send, ZmqLink.recv = noted_send, noted_recv
+
+
+def note_secrets(file: str) -> None:
+    """Write to `file`, as lines `KIND HEX`: pair seeds, the first words of masked messages, and what ABORT says."""
+    import numpy as np
+
+    from mpcrt.runtime import main as runtime
+    from mpcrt.transport.link import Kind
+    from mpcrt.transport.zeromq import ZmqLink
+
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+    def note(kind: str, data: bytes) -> None:
+        os.write(descriptor, f"{kind} {data.hex()}\n".encode())
+
+    greet, send, abort = runtime.greet, ZmqLink.send, ZmqLink.abort
+
+    def noted_greet(*arguments, **options):
+        roster = greet(*arguments, **options)
+        for seed in roster.seeds.values():
+            note("seed", seed)
+        return roster
+
+    def noted_send(self, peer, address, *buffers):
+        for buffer in buffers:
+            data = np.asarray(buffer if isinstance(buffer, np.ndarray) else np.frombuffer(buffer, np.uint8)).tobytes()
+            if address.kind in (Kind.INPUT, Kind.OPEN, Kind.DEAL, Kind.REVEAL) and len(data) >= 8:
+                note("word", data[:8])
+        return send(self, peer, address, *buffers)
+
+    def noted_abort(self, failure):
+        note("abort", repr(tuple(failure)).encode())
+        return abort(self, failure)
+
+    runtime.greet, ZmqLink.send, ZmqLink.abort = noted_greet, noted_send, noted_abort
 
 
 def main() -> None:
