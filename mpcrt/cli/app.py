@@ -1,10 +1,11 @@
-"""The command's root: `mpcrt run | bench | certs | doctor`."""
+"""The command's root: `mpcrt run | bench | profile | certs | doctor`."""
 
 import click
 
 from mpcrt.cli.bench import bench
 from mpcrt.cli.certs import certs
 from mpcrt.cli.doctor import doctor
+from mpcrt.cli.profile import profile
 from mpcrt.cli.run import run
 from mpcrt.cli.shell import HELP, Commands
 from mpcrt.cluster.version import package_version
@@ -27,5 +28,5 @@ def main() -> None:
     """
 
 
-for command in (run, bench, certs, doctor):
+for command in (run, bench, profile, certs, doctor):
     main.add_command(command)

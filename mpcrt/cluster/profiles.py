@@ -8,6 +8,7 @@ of plans by fingerprint and node. Times in events are microseconds.
 import json
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -88,3 +89,47 @@ def _events(text: TextIO) -> Iterator[Event]:
         if line.startswith("]"):
             return
         yield json.loads(line.rstrip().removesuffix(","))
+
+
+@dataclass
+class Spent:
+    """Slices alike: how many, and the microseconds in them but in none that they contain."""
+
+    count: int = 0
+    own: float = 0.0
+
+
+def spent(file: Path, last: bool = False) -> dict[str, dict[tuple[str, str, str], Spent]]:
+    """Party -> (kind, name, source line) -> what was spent there; `last`: within each party's last run of a plan.
+
+    Raises ValueError, KeyError or TypeError for a file that is no profile."""
+    head(file)
+    names: dict[int, str] = {}
+    tracks: dict[tuple[int, int], list[Event]] = {}
+    for event in events(file):
+        if event["ph"] == "X":
+            tracks.setdefault((event["pid"], event["tid"]), []).append(event)
+        elif event["name"] == "process_name":
+            names[event["pid"]] = event["args"]["name"]
+    found: dict[str, dict[tuple[str, str, str], Spent]] = {name: {} for name in names.values()}
+    for (party, _), track in tracks.items():
+        track.sort(key=lambda e: (e["ts"], -e["dur"]))
+        plans = [e for e in track if e["cat"] == "plan"]
+        if last:
+            track = [e for e in track if plans and plans[-1]["ts"] <= e["ts"] <= plans[-1]["ts"] + plans[-1]["dur"]]
+        add_own(track, found[names[party]])
+    return found
+
+
+def add_own(track: list[Event], found: dict[tuple[str, str, str], Spent]) -> None:
+    """Adds the slices of a thread, in order, to `found`: each one's time without that of the slices in it."""
+    around: list[tuple[float, Spent]] = []
+    for event in track:
+        while around and around[-1][0] <= event["ts"]:
+            around.pop()
+        mine = found.setdefault((event["cat"], event["name"], event["args"].get("line", "")), Spent())
+        mine.count += 1
+        mine.own += event["dur"]
+        if around:
+            around[-1][1].own -= event["dur"]
+        around.append((event["ts"] + event["dur"], mine))

@@ -54,13 +54,17 @@ def runtime(monkeypatch):
             raise fake.result
         return fake.result
 
-    def run_bench(cases, names, config, **options):
+    def run_bench(cases, names, config, audience, **options):
         calls.append({"cases": cases, "names": names, **options})
         return fake.result
 
-    for name, function in (("main", run_party), ("bench", run_bench)):
+    def case_names(cases, wanted):
+        return list(wanted)
+
+    for name, functions in (("main", (run_party,)), ("bench", (run_bench, case_names))):
         module = types.ModuleType(f"mpcrt.runtime.{name}")
-        setattr(module, function.__name__, function)
+        for function in functions:
+            setattr(module, function.__name__, function)
         monkeypatch.setitem(sys.modules, module.__name__, module)
     yield fake
     logger = logging.getLogger("mpcrt")
@@ -74,6 +78,7 @@ def runtime(monkeypatch):
         ((), ["mpcrt run cluster_configs/two_party.yaml program.py", "Exit codes: 0 done", "doctor"]),
         (("run",), ["--party alice -- --epochs 3", "[-- ARGS...]", "The dealer takes no program"]),
         (("bench",), ["--inputs owned --reps 20", "[secret|owned]", "two_party_plain.yaml"]),
+        (("profile",), ["mpcrt profile mlp.json --last", "ui.perfetto.dev"]),
         (("certs",), ["mpcrt certs issue alice bob dealer", "DNS name", "keep ca.key to yourself"]),
         (("certs", "init"), ["--directory", "--days"]),
         (("doctor",), ["mpcrt doctor cluster.yaml --party alice", "at the same time"]),
@@ -199,11 +204,12 @@ def test_an_exit_code_of_the_run_is_the_process_exit_code(runtime, cluster, prog
 
 def test_bench_passes_its_options(runtime, cluster, program):
     result = invoke(
-        "bench", program, "a", "b", "--cluster", cluster, "--inputs", "owned", "--reps", "3", "--json", "--offline"
-    )
+        "bench", program, "a", "b", "--cluster", cluster, "--inputs", "owned", "--reps", "3", "--json", "--offline",
+        "--profile", program.with_name("p.json"),
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
-    expected = {"inputs": "owned", "reps": 3, "as_json": True, "offline": True}
-    assert runtime.calls == [{"cases": program, "names": ("a", "b"), **expected}]
+    expected = {"inputs": "owned", "reps": 3, "offline": True, "profile": program.with_name("p.json")}
+    assert runtime.calls == [{"cases": program, "names": ["a", "b"], **expected}]
 
 
 def test_certificates_from_the_command_line(tmp_path):
