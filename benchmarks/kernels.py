@@ -48,18 +48,25 @@ def products() -> dict[str, tuple[float, Callable]]:
     return cases
 
 
+def drawn_by(party: str) -> tuple:
+    """Words of a party's stream, drawn as a kernel goes."""
+    return ((compiled.Prg(party.ljust(16).encode()), 1, 0),)
+
+
 def streams() -> dict[str, tuple[float, Callable]]:
     """Name -> (bytes, call of a kernel module)."""
     d = words(CHUNK)
     spec = blocks.compare_spec(0, 63)
-    tables = reference.deal_tables(d, spec)
-    lt, eq = reference.look_up(d, tables, spec, True)
+    tables, _ = reference.deal_tables(d, CHUNK, spec)
+    lt, eq, _ = reference.look_up(d, tables, spec, True)
     level = spec.levels[0]
     masks = words(lt.shape[0], level.opened, lt.shape[2])
-    dealt = reference.deal_products(level, masks)
+    sizes = level, lt.shape[0], lt.shape[2]
+    dealt = reference.deal_products(*sizes, masks)
+    mine, others = drawn_by("alice"), drawn_by("bob")
     exp = samples.Exp(36, 40, 0, 20)
     series = samples.Series(18, 32, True, 2**36, 1, 2, 20, 0, tuple(2**39 >> i for i in range(10)))
-    shares = words(20, CHUNK)
+    truncated = [(18, False, others), (63, True, others)]
     bits = (d & np.uint64(1)).astype(np.uint8)
     packed = reference.pack(bits)
     return {
@@ -67,17 +74,22 @@ def streams() -> dict[str, tuple[float, Callable]]:
         "prg add": (d.nbytes, lambda kernels: kernels.Prg(bytes(16)).add(1, d)),
         "pack": (bits.nbytes, lambda kernels: kernels.pack(bits)),
         "unpack": (bits.nbytes, lambda kernels: kernels.unpack(packed, CHUNK)),
-        "compare: deal tables": (tables.nbytes, lambda kernels: kernels.deal_tables(d, spec)),
-        "compare: look up": (tables.nbytes, lambda kernels: kernels.look_up(d, tables, spec, True)),
-        "compare: deal products": (dealt.nbytes, lambda kernels: kernels.deal_products(level, masks)),
+        "compare: deal tables": (tables.nbytes, lambda kernels: kernels.deal_tables(d, CHUNK, spec, others)),
+        "compare: look up": (tables.nbytes, lambda kernels: kernels.look_up(d, mine, spec, True)),
+        "compare: deal products": (dealt.nbytes, lambda kernels: kernels.deal_products(*sizes, mine + others, others)),
         "compare: evaluate": (
             dealt.nbytes,
-            lambda kernels: kernels.evaluate(level, masks, masks, dealt, lt, eq, True),
+            lambda kernels: kernels.evaluate(level, masks, mine, mine, lt, eq, True),
         ),
-        "exp: deal": (4 * d.nbytes, lambda kernels: kernels.deal_samples(exp, d)),
-        "exp: sum": (4 * d.nbytes, lambda kernels: kernels.evaluate_samples(exp, d, shares[:4])),
-        "series of 10: deal": (shares.nbytes, lambda kernels: kernels.deal_samples(series, d)),
-        "series of 10: sum": (shares.nbytes, lambda kernels: kernels.evaluate_samples(series, d, shares)),
+        "product": (3 * d.nbytes, lambda kernels: kernels.cross(d, d, mine, mine, mine, True)),
+        "product: mask": (d.nbytes, lambda kernels: kernels.absorb(mine + others, mine + others, mine + others, d)),
+        "truncation": (2 * d.nbytes, lambda kernels: kernels.settle(d, 18, mine, mine, True)),
+        "truncation: deal": (1.5 * d.nbytes, lambda kernels: kernels.deal(CHUNK, d, None, truncated)),
+        "select": (2 * d.nbytes, lambda kernels: kernels.select(packed, mine, True, d, 0, [(mine, mine)])),
+        "exp: deal": (4 * d.nbytes, lambda kernels: kernels.deal_samples(exp, d, CHUNK, others)),
+        "exp: sum": (4 * d.nbytes, lambda kernels: kernels.evaluate_samples(exp, d, mine)),
+        "series of 10: deal": (20 * d.nbytes, lambda kernels: kernels.deal_samples(series, d, CHUNK, others)),
+        "series of 10: sum": (20 * d.nbytes, lambda kernels: kernels.evaluate_samples(series, d, mine)),
     }
 
 

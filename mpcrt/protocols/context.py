@@ -6,14 +6,14 @@ each).
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Held, Step
 from mpcrt.protocols.shares import Drawn, Known, Narrow, Share
-from mpcrt.ring import prg
+from mpcrt.ring import kernels, prg
+from mpcrt.ring.sources import Drawing
 
 LARGE = 1 << 12
 """Elements of a chunk from which the receiver of its corrections differs from step to step."""
@@ -34,13 +34,12 @@ class Positions:
 
 
 class Request:
-    """One opening under way: `mine` is my masked share, `mask` the fresh mask share in it; the sum is written to
-    `out`."""
+    """One opening under way: `mine` is my masked share; the sum is written to `out`."""
 
-    __slots__ = ("mask", "mine", "number", "number2", "out", "start", "total", "xor")
+    __slots__ = ("mine", "number", "number2", "out", "start", "total", "xor")
 
-    def __init__(self, mine: np.ndarray, mask: np.ndarray | None, xor: bool, out: np.ndarray | None) -> None:
-        self.mine, self.mask, self.xor, self.out = mine, mask, xor, out
+    def __init__(self, mine: np.ndarray, xor: bool, out: np.ndarray | None) -> None:
+        self.mine, self.xor, self.out = mine, xor, out
         self.start = self.number = self.number2 = -1  # place in the level's packed message, or messages of its own
         self.total = mine
 
@@ -100,35 +99,31 @@ class OnlineContext(Context):
         assert party == self.run.me, party
         return self._claimed(self.run.prg, role, count)
 
-    def open(
-        self, share: np.ndarray, role: int, per: int = 64, out: np.ndarray | None = None, own: bool = False
-    ) -> Request:
-        """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words.
-
-        `own`: the rule made `share` and gives it away; the mask is added in place.
-        """
+    def fresh(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
+        """My fresh mask of what is opened next, for a kernel that adds it as it goes; see `opening`."""
         stream, offset = self._place(role, per)
-        if own:
-            self._claim(stream, offset, share.size)
-            self.run.prg.add(stream, share, offset)
-            return Request(share, None, False, out)
-        mine = self._fresh(stream, share.size, offset)
+        self._claim(stream, offset, count)
+        return Drawn((self.run.prg,), stream, offset, count, xor)
+
+    def opening(self, masked: np.ndarray, xor: bool = False, out: np.ndarray | None = None) -> Request:
+        """Asks to open the sum over parties of `masked`, which has a fresh mask in it; yield it to get the words."""
+        return Request(masked.reshape(-1), xor, out)
+
+    def open(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
+        """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words."""
+        mine = self.fresh(role, share.size).words()
         np.add(mine, share, out=mine)
-        return Request(mine, None, False, out)
+        return Request(mine, False, out)
 
-    def open_bits(self, share: np.ndarray, role: int, per: int, out: np.ndarray | None = None) -> Request:
-        """The same for packed bits or planes; `request.mask` is this party's mask share."""
-        stream, offset = self._place(role, per)
-        mask = self._fresh(stream, share.size, offset)
-        return Request(share.reshape(-1) ^ mask, mask, True, out)
+    def open_bits(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
+        """The same for packed bits."""
+        mine = self.fresh(role, share.size, per=1, xor=True).words()
+        np.bitwise_xor(mine, share, out=mine)
+        return Request(mine, True, out)
 
     def _claim(self, stream: int, offset: int, count: int) -> None:
         if self.run.positions is not None:
             self.run.positions.claim(self.run.prg, stream, offset, offset + count)
-
-    def _fresh(self, stream: int, count: int, offset: int) -> np.ndarray:
-        self._claim(stream, offset, count)
-        return self.run.prg.words(stream, count, offset)
 
     def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
         """My mask shares of an earlier opening of this step, or of a dealt vector."""
@@ -148,6 +143,18 @@ class OnlineContext(Context):
             self._claim(*self._place(role, per), words)
             packed = self.drawn(role, words, per, xor)
         return packed if width == 8 else Narrow(packed, count)
+
+    def dealt_rows(self, rows: Sequence[tuple[int, int]]) -> list[Share]:
+        """My shares of the vectors, one word or value an element, of one `DealerContext.deal_rows`: (role, width)."""
+        if self.run.receiver(self.turn) != self.run.me:
+            return [self.dealt(role, self.n, width) for role, width in rows]
+        sizes = [row_words(self.n, width) for _, width in rows]
+        words, shares, low = self.run.corrections.next(sum(sizes)), [], 0
+        for (_, width), size in zip(rows, sizes, strict=True):
+            packed = Known(words[low : low + size])
+            shares.append(packed if width == 8 else Narrow(packed, self.n))
+            low += size
+        return shares
 
 
 class DealerContext(Context):
@@ -187,7 +194,18 @@ class DealerContext(Context):
                 generator.subtract(stream, words, offset)
         self.correct(words)
 
-    def drawing(self, role: int, count: int, per: int) -> list[tuple[Any, int, int]]:
+    def deal_rows(
+        self, mask: Share | None, rows: Sequence[tuple[int, int, int]], bits: np.ndarray | None = None
+    ) -> None:
+        """Shares vectors made of a mask (None: 1), zero where `bits` are: (role, shift to the right, width)."""
+        source = None if mask is None else mask.words() if mask.zero else mask.source()
+        dealt = []
+        for role, shift, width in rows:
+            less = self.drawing(role, row_words(self.n, width), 8 * width)
+            dealt.append((shift, width == 4, less))
+        self.correct(kernels.deal(self.n, source, bits, dealt))
+
+    def drawing(self, role: int, count: int, per: int) -> tuple[Drawing, ...]:
         """(generator, stream, offset) of the parties that draw their share of a dealt vector: all but the receiver."""
         stream, offset = self._place(role, per)
         receiver = self.run.receiver(self.turn)
@@ -195,11 +213,16 @@ class DealerContext(Context):
         if self.run.positions is not None:
             for generator in drawing:
                 self.run.positions.claim(generator, stream, offset, offset + count)
-        return [(generator, stream, offset) for generator in drawing]
+        return tuple((generator, stream, offset) for generator in drawing)
 
     def correct(self, words: np.ndarray) -> None:
         """Sends the rest of a dealt vector, less all that others draw, to the party whose turn it is."""
         self.run.corrections.add(self.run.receiver(self.turn), words)
+
+
+def row_words(n: int, width: int) -> int:
+    """Words of n values of `width` bytes, 8 or 4."""
+    return n if width == 8 else (n + 1) >> 1
 
 
 def stream_of(call: int, path: int, step: int) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from mpcrt.ring.sources import Source
+
 
 class Share:
     """A vector of `size` uint64 words; callers never write to what `words` gives."""
@@ -21,6 +23,10 @@ class Share:
 
     def words(self) -> np.ndarray:
         raise TypeError(f"{type(self).__name__} gives no words")
+
+    def source(self) -> Source:
+        """The words as kernels take them: where they can, they draw them on the way."""
+        return self.words()
 
     def part(self, low: int, high: int) -> "Share":
         return Known(self.words()[low:high])
@@ -45,6 +51,9 @@ class Zero(Share):
 
     def words(self) -> np.ndarray:
         return np.zeros(self.size, np.uint64)
+
+    def source(self) -> Source:
+        return None
 
     def part(self, low: int, high: int) -> Share:
         return Zero(high - low)
@@ -78,6 +87,9 @@ class Drawn(Share):
         for prg in self.prgs[1:]:
             (prg.xor if self.xor else prg.add)(self.stream, out, self.offset)
         return out
+
+    def source(self) -> Source:
+        return tuple((prg, self.stream, self.offset) for prg in self.prgs)
 
     def fill(self, out: np.ndarray) -> None:
         self.prgs[0].fill(self.stream, out, self.offset)
@@ -166,10 +178,7 @@ class Narrow(Share):
         self.packed, self.size = packed, size
 
     def words(self) -> np.ndarray:
-        return self.narrow().astype(np.uint64)
-
-    def narrow(self) -> np.ndarray:
-        return self.packed.words().view(np.uint32)[: self.size]
+        return self.packed.words().view(np.uint32)[: self.size].astype(np.uint64)
 
     def part(self, low: int, high: int) -> Share:
         if low % 2:
@@ -188,6 +197,9 @@ class Joined(Share):
         if len(self.parts) != 1:
             self.parts = [Known(np.concatenate([p.words() for p in self.parts]))]
         return self.parts[0].words()
+
+    def source(self) -> Source:
+        return self.parts[0].source() if len(self.parts) == 1 else self.words()
 
     def part(self, low: int, high: int) -> Share:
         start = 0
@@ -210,6 +222,17 @@ class Mapped(Share):
             self.made = np.ascontiguousarray(self.function(*(p.words() for p in self.parents))).reshape(-1)
             self.parents = ()
         return self.made
+
+
+def sign_source(share: Share, bits: int) -> Source:
+    """Shares of m where k = bits: as 32-bit values, two a word, for k <= 32."""
+    if bits > 32:
+        return share.source()
+    if isinstance(share, Narrow):
+        return share.packed.source()
+    values = np.zeros((share.size + 1) & ~1, np.uint32)
+    values[: share.size] = share.words()  # modulo 2^32
+    return values.view(np.uint64)
 
 
 @dataclass(slots=True)

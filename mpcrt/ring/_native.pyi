@@ -5,6 +5,8 @@ from collections.abc import Sequence
 import numpy
 from numpy.typing import NDArray
 
+Given = tuple[NDArray[numpy.uint64] | None, Sequence[tuple["Key", int, int, int]]]
+
 class Key:
     def __init__(self, arg: bytes, /) -> None: ...
 
@@ -29,7 +31,7 @@ def levels() -> list[str]: ...
 def set_level(arg: str, /) -> None: ...
 def look_up(
     opened: NDArray[numpy.uint64],
-    tables: NDArray[numpy.uint64],
+    tables: Given,
     words_per_plane: int,
     drop: int,
     width: int,
@@ -38,70 +40,75 @@ def look_up(
     lead: bool,
     lt: NDArray[numpy.uint64],
     eq: NDArray[numpy.uint64],
+    sign: NDArray[numpy.uint64],
 ) -> None: ...
 def deal_tables(
-    mask: NDArray[numpy.uint64],
+    mask: Given,
+    n: int,
     words_per_plane: int,
     drop: int,
     width: int,
     block: int,
     equal: bool,
+    less: Given,
     tables: NDArray[numpy.uint64],
+    sign: NDArray[numpy.uint64],
 ) -> None: ...
 def planes(
-    steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[NDArray[numpy.uint64]]
+    steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[tuple[int, Given]]
 ) -> None: ...
-def bit_plane(values: NDArray[numpy.uint64], position: int, words: NDArray[numpy.uint64]) -> None: ...
 
 TEMPORARIES: int = 7
 
 MOST_TEMPORARIES: int = 1024
 
 def series_sum(
-    d: NDArray[numpy.uint64],
-    samples: NDArray[numpy.uint64] | None,
-    place: tuple[Key, int, int, int] | None,
-    multiplier: int,
-    first: int,
-    step: int,
-    harmonics: int,
-    public_bits: int,
-    cosines: NDArray[numpy.int64],
-    sines: NDArray[numpy.int64],
-    out: NDArray[numpy.uint64],
-) -> None: ...
-def series_deal(
     arg0: NDArray[numpy.uint64],
-    arg1: int,
+    arg1: Given,
     arg2: int,
     arg3: int,
-    arg4: bool,
-    arg5: NDArray[numpy.float64],
-    arg6: NDArray[numpy.float64],
-    arg7: NDArray[numpy.float64],
-    arg8: Sequence[tuple[Key, int, int, int]],
+    arg4: int,
+    arg5: int,
+    arg6: int,
+    arg7: NDArray[numpy.int64],
+    arg8: NDArray[numpy.int64],
     arg9: NDArray[numpy.uint64],
     /,
 ) -> None: ...
+def series_deal(
+    arg0: Given,
+    arg1: int,
+    arg2: int,
+    arg3: int,
+    arg4: int,
+    arg5: bool,
+    arg6: NDArray[numpy.float64],
+    arg7: NDArray[numpy.float64],
+    arg8: NDArray[numpy.float64],
+    arg9: Given,
+    arg10: NDArray[numpy.uint64],
+    /,
+) -> None: ...
 def exp_sum(
-    d: NDArray[numpy.uint64],
-    samples: NDArray[numpy.uint64] | None,
-    place: tuple[Key, int, int, int] | None,
-    origin: int,
-    bits: int,
-    public_bits: int,
-    table: NDArray[numpy.int64],
-    table_bits: int,
-    out: NDArray[numpy.uint64],
+    arg0: NDArray[numpy.uint64],
+    arg1: Given,
+    arg2: int,
+    arg3: int,
+    arg4: int,
+    arg5: NDArray[numpy.int64],
+    arg6: int,
+    arg7: NDArray[numpy.uint64],
+    /,
 ) -> None: ...
 def exp_deal(
-    arg0: NDArray[numpy.uint64],
+    arg0: Given,
     arg1: int,
-    arg2: float,
-    arg3: NDArray[numpy.float64],
+    arg2: int,
+    arg3: float,
     arg4: NDArray[numpy.float64],
-    arg5: Sequence[tuple[Key, int, int, int]],
-    arg6: NDArray[numpy.uint64],
+    arg5: NDArray[numpy.float64],
+    arg6: Given,
+    arg7: NDArray[numpy.uint64],
     /,
 ) -> None: ...
 def chebyshev_sum(
@@ -117,17 +124,38 @@ def chebyshev_sum(
 def cross(
     dx: NDArray[numpy.uint64],
     dy: NDArray[numpy.uint64],
-    lx: NDArray[numpy.uint64] | None,
-    ly: NDArray[numpy.uint64] | None,
+    lx: Given,
+    ly: Given,
+    mask: Given,
     lead: bool,
     out: NDArray[numpy.uint64],
 ) -> None: ...
-def settle(opened: NDArray[numpy.uint64], bits: int, sign: NDArray, lead: bool, out: NDArray[numpy.uint64]) -> None: ...
+def absorb(lx: Given, ly: Given, mask: Given, out: NDArray[numpy.uint64]) -> None: ...
+def settle(
+    opened: NDArray[numpy.uint64],
+    bits: int,
+    sign: Given,
+    narrow: bool,
+    top: Given,
+    lead: bool,
+    out: NDArray[numpy.uint64],
+) -> None: ...
 def select(
     bits: NDArray[numpy.uint64],
-    beta: NDArray[numpy.uint64],
-    factor: NDArray[numpy.uint64] | None,
-    terms: Sequence[tuple[NDArray, NDArray, NDArray[numpy.uint64] | None]],
+    beta: Given,
     lead: bool,
+    opened: NDArray[numpy.uint64],
+    drop: int,
+    narrow: bool,
+    terms: Sequence[tuple[Given, Given]],
     out: NDArray[numpy.uint64],
 ) -> None: ...
+def deal(
+    n: int,
+    mask: Given,
+    bits: NDArray[numpy.uint64] | None,
+    rows: Sequence[tuple[int, bool, Given]],
+    out: NDArray[numpy.uint64],
+) -> None: ...
+
+MOST_DRAWN: int = 8

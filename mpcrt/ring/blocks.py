@@ -19,6 +19,8 @@ from math import prod
 
 import numpy as np
 
+from mpcrt.ring.sources import Drawing, Source, drawn
+
 SMALL = 4096
 LANE_TYPES = {3: np.dtype("<u1"), 4: np.dtype("<u2"), 5: np.dtype("<u4"), 6: np.dtype("<u8")}
 
@@ -169,35 +171,54 @@ def _digits(values: np.ndarray, spec: CompareSpec) -> np.ndarray:
     return out
 
 
-def deal_tables(mask: np.ndarray, spec: CompareSpec) -> np.ndarray:
-    """The tables of masks uint64[n], in the clear: uint64 words; the dealer corrects a share with them."""
-    digits = _digits(mask, spec)
+def deal_tables(
+    mask: Source, n: int, spec: CompareSpec, less: tuple[Drawing, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tables of n masks less what others draw of them, and the masks' signs as `look_up` gives the values'."""
+    values = drawn(mask, n)
+    digits = _digits(values, spec)
     one = digits.dtype.type(1)
     tables = np.left_shift(one, digits)
     if not spec.equal:
         tables -= one
-    return tables.reshape(-1).view(np.uint64)
+    words = tables.reshape(-1).view(np.uint64)
+    for prg, stream, offset in less:
+        prg.xor(stream, words, offset)
+    return words, sign_bits(values, spec)
 
 
-def look_up(opened: np.ndarray, tables: np.ndarray, spec: CompareSpec, lead: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of lt and eq of every block as planes, from D uint64[n] and my share of the tables.
+def sign_bits(values: np.ndarray, spec: CompareSpec) -> np.ndarray:
+    """Bit drop + width of each value, packed: the sign's; empty for an equality or where there is none."""
+    position = spec.drop + spec.width
+    if spec.equal or position > 63:
+        return np.zeros(0, np.uint64)
+    bits = np.zeros(-(-values.size // 64) * 64, np.uint8)
+    bits[: values.size] = (values >> np.uint64(position)) & np.uint64(1)
+    return np.packbits(bits, bitorder="little").view(np.uint64)
+
+
+def look_up(
+    opened: np.ndarray, tables: Source, spec: CompareSpec, lead: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of lt and eq of every block as planes, from D uint64[n] and my share of the tables; and D's signs.
 
     eq_j = lt_j(D_j) ^ lt_j(D_j - 1), with 1 (at the lead) for lt_j(-1) ^ ... where D_j = 0: v <= l_j less v < l_j.
     For equality tables lt is left out (zeros) and eq is read directly.
     """
     digits = _digits(opened, spec)
     lane = digits.dtype.type
-    table = tables.view(digits.dtype).reshape(digits.shape)
+    words = drawn(tables, digits.nbytes // 8, xor=True)
+    table = words.view(digits.dtype).reshape(digits.shape)
     first = (table >> digits) & lane(1)
     if spec.equal:
         eq = _planes(first, opened.size)
-        return np.zeros_like(eq), eq
+        return np.zeros_like(eq), eq, sign_bits(opened, spec)
     step = table ^ (table << lane(1))
     if lead:
         step ^= lane(1)
     step >>= digits
     step &= lane(1)
-    return _planes(first, opened.size), _planes(step, opened.size)
+    return _planes(first, opened.size), _planes(step, opened.size), sign_bits(opened, spec)
 
 
 def _planes(bits: np.ndarray, n: int) -> np.ndarray:
@@ -213,31 +234,36 @@ def _planes(bits: np.ndarray, n: int) -> np.ndarray:
 # -- the tree on planes
 
 
-def gather(level: Level, lt: np.ndarray, eq: np.ndarray) -> np.ndarray:
-    """The planes this level opens, [superblock][opened][W]."""
+def gather(level: Level, lt: np.ndarray, eq: np.ndarray, mask: Source) -> np.ndarray:
+    """The planes this level opens under my mask, [superblock][opened][W]."""
     out = np.empty((lt.shape[0], level.opened, lt.shape[2]), np.uint64)
     for node in level.nodes:
         for i, (kind, child) in enumerate(node.symbols):
             out[:, node.opened + i] = (lt if kind else eq)[:, child]
+    out ^= planes_of(mask, out.shape)
     return out
 
 
-def deal_products(level: Level, masks: np.ndarray) -> np.ndarray:
-    """The products of the masks of the opened planes, [superblock][products][W], in the clear."""
-    out = np.empty((masks.shape[0], level.products, masks.shape[2]), np.uint64)
+def deal_products(
+    level: Level, superblocks: int, width: int, masks: Source, less: tuple[Drawing, ...] = ()
+) -> np.ndarray:
+    """The products of the masks of the opened planes, [superblock][products][W], less what others draw of them."""
+    masks = planes_of(masks, (superblocks, level.opened, width))
+    out = np.empty((superblocks, level.products, width), np.uint64)
     for node in level.nodes:
         made: dict[int, np.ndarray] = {1 << i: masks[:, node.opened + i] for i in range(len(node.symbols))}
         for i, subset in enumerate(node.products):
             low = subset & -subset
             made[subset] = np.bitwise_and(made[low], made[subset ^ low], out=out[:, node.shared + i])
+    out ^= planes_of(less, out.shape)
     return out
 
 
 def evaluate(
     level: Level,
     opened: np.ndarray,
-    masks: np.ndarray,
-    products: np.ndarray,
+    masks: Source,
+    products: Source,
     lt: np.ndarray,
     eq: np.ndarray,
     lead: bool,
@@ -247,7 +273,10 @@ def evaluate(
     lt' = lt_{k-1} ^ XOR_j lt_j AND eq_{j+1..k-1}; eq' = AND eq_j. A monomial over symbols T with opened values o and
     masks m is XOR over subsets S of T of (AND of o outside S) (AND of m in S).
     """
-    shape = (lt.shape[0], len(level.nodes), lt.shape[2])
+    superblocks, width = lt.shape[0], lt.shape[2]
+    masks = planes_of(masks, (superblocks, level.opened, width))
+    products = planes_of(products, (superblocks, level.products, width))
+    shape = (superblocks, len(level.nodes), width)
     out_lt, out_eq = np.zeros(shape, np.uint64), np.zeros(shape, np.uint64)
     for g, node in enumerate(level.nodes):
         top = node.first + node.k - 1
@@ -261,6 +290,11 @@ def evaluate(
         _monomials(out_lt[:, g], node.terms, values, shares, lead)
         _monomials(out_eq[:, g], node.eq_terms, values, shares, lead)
     return out_lt, out_eq
+
+
+def planes_of(source: Source, shape: tuple[int, int, int]) -> np.ndarray:
+    """Planes from memory or drawn."""
+    return drawn(source, prod(shape), xor=True).reshape(shape)
 
 
 class _Conjunctions:

@@ -6,18 +6,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpcrt.ring import _native, reference
-from mpcrt.ring.compiled_blocks import bit_plane, deal_products, deal_tables, evaluate, gather, look_up
+from mpcrt.ring.compiled_blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.compiled_prg import NativePrg
 from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
-from mpcrt.ring.compiled_steps import cross, select, settle
+from mpcrt.ring.compiled_steps import absorb, cross, deal, select, settle
 from mpcrt.ring.reference import conv_shape, matmul_shape
 
 __all__ = [
     "NativePrg",
     "Prg",
-    "bit_plane",
+    "absorb",
     "conv",
     "cross",
+    "deal",
     "deal_products",
     "deal_samples",
     "deal_tables",

@@ -4,54 +4,77 @@ import numpy as np
 
 from mpcrt.ring import _native, blocks, plane_programs
 from mpcrt.ring.blocks import CompareSpec, Level
+from mpcrt.ring.compiled_sources import given
+from mpcrt.ring.sources import Drawing, Source
 
 _NATIVE_BLOCKS = (4, 6)
 
 
-def deal_tables(mask: np.ndarray, spec: CompareSpec) -> np.ndarray:
-    """The tables of masks uint64[n], in the clear; see blocks.deal_tables."""
-    if spec.block not in _NATIVE_BLOCKS or not spec.width:
-        return blocks.deal_tables(mask, spec)
-    mask = np.ascontiguousarray(mask).reshape(-1)
-    width = blocks.words_per_plane(mask.size)
-    tables = np.empty(blocks.padded(mask.size) // 64 * spec.table_words, np.uint64)
-    _native.deal_tables(mask, width, spec.drop, spec.width, spec.block, spec.equal, tables)
-    return tables
+def deal_tables(
+    mask: Source, n: int, spec: CompareSpec, less: tuple[Drawing, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The tables of n masks less what others draw of them, and the masks' signs; see blocks.deal_tables."""
+    size = blocks.padded(n) // 64 * spec.table_words
+    others = given(less, size)
+    if spec.block not in _NATIVE_BLOCKS or not spec.width or others[0] is not None:
+        return blocks.deal_tables(mask, n, spec, less)
+    tables, sign = np.empty(size, np.uint64), _sign(n, spec)
+    sizes = blocks.words_per_plane(n), spec.drop, spec.width, spec.block
+    _native.deal_tables(given(mask, n), n, *sizes, spec.equal, others, tables, sign)
+    return tables, sign
 
 
-def look_up(opened: np.ndarray, tables: np.ndarray, spec: CompareSpec, lead: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of lt and eq of every block as planes; see blocks.look_up."""
+def look_up(
+    opened: np.ndarray, tables: Source, spec: CompareSpec, lead: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of lt and eq of every block as planes, and D's signs; see blocks.look_up."""
     if spec.block not in _NATIVE_BLOCKS or not spec.width:
         return blocks.look_up(opened, tables, spec, lead)
     opened = np.ascontiguousarray(opened).reshape(-1)
-    width = blocks.words_per_plane(opened.size)
-    shape = (blocks.padded(opened.size) // (64 * width), spec.blocks, width)
-    eq = np.empty(shape, np.uint64)
+    n, width = opened.size, blocks.words_per_plane(opened.size)
+    shape = (blocks.padded(n) // (64 * width), spec.blocks, width)
+    eq, sign = np.empty(shape, np.uint64), _sign(n, spec)
     lt = np.zeros(shape, np.uint64) if spec.equal else np.empty(shape, np.uint64)
-    tables = np.ascontiguousarray(tables).reshape(-1)
-    _native.look_up(opened, tables, width, spec.drop, spec.width, spec.block, spec.equal, lead, lt, eq)
-    return lt, eq
+    share = given(tables, blocks.padded(n) // 64 * spec.table_words, xor=True)
+    _native.look_up(opened, share, width, spec.drop, spec.width, spec.block, spec.equal, lead, lt, eq, sign)
+    return lt, eq, sign
 
 
-def gather(level: Level, lt: np.ndarray, eq: np.ndarray) -> np.ndarray:
-    """The planes this level opens; see blocks.gather."""
+def _sign(n: int, spec: CompareSpec) -> np.ndarray:
+    return np.empty(0 if spec.equal or spec.drop + spec.width > 63 else -(-n // 64), np.uint64)
+
+
+def _run(program: np.ndarray, written: list[np.ndarray], read: list[tuple[int, Source]]) -> None:
+    """Runs a program on planes: arrays written, and (planes a superblock, source) of those read."""
+    superblocks, _, width = written[0].shape
+    operands = [(planes, given(source, superblocks * planes * width, xor=True)) for planes, source in read]
+    _native.planes(program, written, operands)
+
+
+def gather(level: Level, lt: np.ndarray, eq: np.ndarray, mask: Source) -> np.ndarray:
+    """The planes this level opens under my mask; see blocks.gather."""
     out = np.empty((lt.shape[0], level.opened, lt.shape[2]), np.uint64)
-    _native.planes(plane_programs.gathering(level), [out], [lt, eq])
+    _run(plane_programs.gathering(level), [out], [(level.inputs, lt), (level.inputs, eq), (level.opened, mask)])
     return out
 
 
-def deal_products(level: Level, masks: np.ndarray) -> np.ndarray:
-    """The products of the masks of the opened planes, in the clear; see blocks.deal_products."""
-    out = np.empty((masks.shape[0], level.products, masks.shape[2]), np.uint64)
-    _native.planes(plane_programs.dealing(level), [out], [masks])
+def deal_products(
+    level: Level, superblocks: int, width: int, masks: Source, less: tuple[Drawing, ...] = ()
+) -> np.ndarray:
+    """The products of the masks of the opened planes less what others draw of them; see blocks.deal_products."""
+    steps, scratch = plane_programs.dealing(level)
+    if scratch > _native.MOST_TEMPORARIES or not less:
+        return blocks.deal_products(level, superblocks, width, masks, less)
+    out = np.empty((superblocks, level.products, width), np.uint64)
+    _run(steps, [out], [(level.opened, masks), (level.products, less)])
     return out
 
 
 def evaluate(
     level: Level,
     opened: np.ndarray,
-    masks: np.ndarray,
-    products: np.ndarray,
+    masks: Source,
+    products: Source,
     lt: np.ndarray,
     eq: np.ndarray,
     lead: bool,
@@ -62,13 +85,6 @@ def evaluate(
         return blocks.evaluate(level, opened, masks, products, lt, eq, lead)
     shape = (lt.shape[0], len(level.nodes), lt.shape[2])
     out_lt, out_eq = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
-    _native.planes(steps, [out_lt, out_eq], [opened, masks, products, lt, eq])
+    operands = [(level.opened, opened), (level.opened, masks), (level.products, products)]
+    _run(steps, [out_lt, out_eq], [*operands, (level.inputs, lt), (level.inputs, eq)])
     return out_lt, out_eq
-
-
-def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
-    """Bit `position` of each value, packed; see reference.bit_plane."""
-    values = np.ascontiguousarray(values).reshape(-1)
-    words = np.empty((values.size + 63) // 64, np.uint64)
-    _native.bit_plane(values, position, words)
-    return words

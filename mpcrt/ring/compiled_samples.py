@@ -5,70 +5,53 @@ differ in the last unit.
 """
 
 import math
-from collections.abc import Sequence
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from mpcrt.ring import _native, samples, tables
-from mpcrt.ring.compiled_prg import NativePrg
-from mpcrt.ring.reference import Drawing, drawn
+from mpcrt.ring.compiled_sources import given
+from mpcrt.ring.reference_steps import placed
 from mpcrt.ring.samples import COEFFICIENT_BITS, Basis, Chebyshev, Exp, Series
+from mpcrt.ring.sources import Drawing, Source, drawn
 
 
-def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray | Drawing) -> np.ndarray:
+def evaluate_samples(basis: Basis, d: np.ndarray, shares: Source, out: np.ndarray | None = None) -> np.ndarray:
     """sum_i phi_i(D_low) S_i[D_top] mod 2^64; see reference.evaluate_samples."""
-    flat = np.ascontiguousarray(d).reshape(-1)
-    place = None if isinstance(shares, np.ndarray) else _place(*shares, flat.size)
-    if place is not None and not isinstance(basis, Chebyshev):
-        memory = None
-    else:
-        memory, place = np.ascontiguousarray(drawn(basis, d, shares)).reshape(-1), None
-    out = np.empty_like(flat)
+    d = np.ascontiguousarray(d).reshape(-1)
+    out, words = placed(out, d.size), samples.words(basis) * d.size
     if isinstance(basis, Exp):
         origin = (basis.offset << basis.input_fraction) % 2**64
-        bits = basis.input_fraction + 3
-        table = tables.exponential()
-        _native.exp_sum(flat, memory, place, origin, bits, basis.public_bits, table, tables.EXP_BITS, out)
+        bits, table = basis.input_fraction + 3, tables.exponential()
+        _native.exp_sum(d, given(shares, words), origin, bits, basis.public_bits, table, tables.EXP_BITS, out)
     elif isinstance(basis, Series):
         sizes = basis.multiplier, basis.first, basis.step, len(basis.coefficients), basis.public_bits
-        _native.series_sum(flat, memory, place, *sizes, *tables.trigonometric(), out)
+        _native.series_sum(d, given(shares, words), *sizes, *tables.trigonometric(), out)
     else:
-        assert memory is not None
         sizes = basis.window_bits, basis.table_bits, basis.degree, basis.public_bits
-        _native.chebyshev_sum(flat, memory, *sizes, out)
-    return out.reshape(d.shape)
+        _native.chebyshev_sum(d, np.ascontiguousarray(drawn(shares, words)), *sizes, out)
+    return out
 
 
-def deal_samples(basis: Basis, mask: np.ndarray, less: Sequence[Drawing] = ()) -> np.ndarray:
-    """The samples of masks less the drawn words, uint64[words, n]; see reference.deal_samples."""
-    flat = np.ascontiguousarray(mask).reshape(-1)
-    places = [p for p in (_place(*drawing, flat.size) for drawing in less) if p is not None]
-    if isinstance(basis, Chebyshev) or len(places) < len(less):
-        out = basis.deal(mask) if isinstance(basis, Chebyshev) else deal_samples(basis, mask)
+def deal_samples(basis: Basis, mask: Source, n: int, less: tuple[Drawing, ...] = ()) -> np.ndarray:
+    """The samples of n masks less what others draw of them, uint64[words, n]; see reference.deal_samples."""
+    others = given(less, samples.words(basis) * n)
+    if isinstance(basis, Chebyshev) or others[0] is not None:
+        out = basis.deal(drawn(mask, n)) if isinstance(basis, Chebyshev) else deal_samples(basis, mask, n)
         for prg, stream, offset in less:
             prg.subtract(stream, out, offset)
         return out
-    out = np.empty((samples.words(basis), flat.size), np.uint64)
+    out, masks = np.empty((samples.words(basis), n), np.uint64), given(mask, n)
     if isinstance(basis, Exp):
         table, steps = _exponentials(basis.offset, basis.fraction - basis.public_bits)
         unit = math.ldexp(1.0, -basis.input_fraction)
-        _native.exp_deal(flat, basis.input_fraction + 3, unit, table, steps, places, out)
+        _native.exp_deal(masks, n, basis.input_fraction + 3, unit, table, steps, others, out)
     else:
         scale = 2.0 ** (basis.fraction - basis.public_bits - COEFFICIENT_BITS)
         coefficients = np.array([a * scale for a in basis.coefficients])
-        _native.series_deal(
-            flat, basis.multiplier, basis.first, basis.step, basis.odd, coefficients, *_directions(), places, out
-        )
-    return out.reshape(-1, *mask.shape)
-
-
-def _place(prg: Any, stream: int, offset: int, n: int) -> tuple[_native.Key, int, int, int] | None:
-    """The stream's place for kernels that draw as they go, None where they cannot."""
-    if not isinstance(prg, NativePrg) or n % 2 or offset % 2:
-        return None
-    return prg.key, stream >> 24, stream & 0xFFFFFF, offset
+        sizes = n, basis.multiplier, basis.first, basis.step, basis.odd
+        _native.series_deal(masks, *sizes, coefficients, *_directions(), others, out)
+    return out
 
 
 @cache

@@ -14,7 +14,9 @@ import numpy as np
 
 from mpcrt.ring import reference
 from mpcrt.ring.blocks import CompareSpec, Level
+from mpcrt.ring.reference_steps import Row
 from mpcrt.ring.samples import Basis
+from mpcrt.ring.sources import Drawing, Source
 
 _MODULES = {"reference": "mpcrt.ring.reference", "native": "mpcrt.ring.compiled"}
 
@@ -103,36 +105,37 @@ def unpack(words: np.ndarray, n: int) -> np.ndarray:
     return _active.unpack(words, n)
 
 
-def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
-    """Bit `position` of each value, packed 64 a word; see reference.bit_plane."""
-    return _active.bit_plane(values, position)
+def deal_tables(
+    mask: Source, n: int, spec: CompareSpec, less: tuple[Drawing, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
+    """The comparison tables of n masks less what others draw, and the masks' signs; see blocks.deal_tables."""
+    return _active.deal_tables(mask, n, spec, less)
 
 
-def deal_tables(mask: np.ndarray, spec: CompareSpec) -> np.ndarray:
-    """The comparison tables of masks, in the clear; see blocks.deal_tables."""
-    return _active.deal_tables(mask, spec)
-
-
-def look_up(opened: np.ndarray, tables: np.ndarray, spec: CompareSpec, lead: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of lt and eq of every block as planes; see blocks.look_up."""
+def look_up(
+    opened: np.ndarray, tables: Source, spec: CompareSpec, lead: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Shares of lt and eq of every block as planes, and D's signs; see blocks.look_up."""
     return _active.look_up(opened, tables, spec, lead)
 
 
-def gather(level: Level, lt: np.ndarray, eq: np.ndarray) -> np.ndarray:
-    """The planes that a level of the tree opens; see blocks.gather."""
-    return _active.gather(level, lt, eq)
+def gather(level: Level, lt: np.ndarray, eq: np.ndarray, mask: Source) -> np.ndarray:
+    """The planes that a level of the tree opens, masked; see blocks.gather."""
+    return _active.gather(level, lt, eq, mask)
 
 
-def deal_products(level: Level, masks: np.ndarray) -> np.ndarray:
-    """The products of a level's masks, in the clear; see blocks.deal_products."""
-    return _active.deal_products(level, masks)
+def deal_products(
+    level: Level, superblocks: int, width: int, masks: Source, less: tuple[Drawing, ...] = ()
+) -> np.ndarray:
+    """The products of a level's masks less what others draw of them; see blocks.deal_products."""
+    return _active.deal_products(level, superblocks, width, masks, less)
 
 
 def evaluate(
     level: Level,
     opened: np.ndarray,
-    masks: np.ndarray,
-    products: np.ndarray,
+    masks: Source,
+    products: Source,
     lt: np.ndarray,
     eq: np.ndarray,
     lead: bool,
@@ -141,32 +144,48 @@ def evaluate(
     return _active.evaluate(level, opened, masks, products, lt, eq, lead)
 
 
-def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray | reference.Drawing) -> np.ndarray:
+def evaluate_samples(basis: Basis, d: np.ndarray, shares: Source, out: np.ndarray | None = None) -> np.ndarray:
     """A party's share of a sampled function, from D and its samples' shares; see reference.evaluate_samples."""
-    return _active.evaluate_samples(basis, d, shares)
+    return _active.evaluate_samples(basis, d, shares, out)
 
 
-def deal_samples(basis: Basis, mask: np.ndarray, less: Sequence[reference.Drawing] = ()) -> np.ndarray:
-    """The samples of masks less the drawn words; the dealer's, in floating point; see reference.deal_samples."""
-    return _active.deal_samples(basis, mask, less)
+def deal_samples(basis: Basis, mask: Source, n: int, less: tuple[Drawing, ...] = ()) -> np.ndarray:
+    """The samples of n masks less the drawn words; the dealer's, in floating point; see reference.deal_samples."""
+    return _active.deal_samples(basis, mask, n, less)
 
 
-def cross(dx: np.ndarray, dy: np.ndarray, lx: np.ndarray | None, ly: np.ndarray | None, lead: bool) -> np.ndarray:
-    """lead dx dy - dx ly - lx dy: a party's share of a product; see reference_steps.cross."""
-    return _active.cross(dx, dy, lx, ly, lead)
+def cross(
+    dx: np.ndarray, dy: np.ndarray, lx: Source, ly: Source, mask: Source, lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """lead dx dy - dx ly - lx dy + mask: a party's share of a product; see reference_steps.cross."""
+    return _active.cross(dx, dy, lx, ly, mask, lead, out)
 
 
-def settle(opened: np.ndarray, bits: int, sign: np.ndarray, lead: bool) -> np.ndarray:
-    """lead P + q 2^(64-k) m: a truncation's public part and carry; see reference_steps.settle."""
-    return _active.settle(opened, bits, sign, lead)
+def absorb(lx: Source, ly: Source, mask: Source, out: np.ndarray) -> np.ndarray:
+    """mask - lx ly: the mask of an opened product; see reference_steps.absorb."""
+    return _active.absorb(lx, ly, mask, out)
+
+
+def settle(
+    opened: np.ndarray, bits: int, sign: Source, top: Source, lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """lead P + q 2^(64-k) m - R: a party's share of what is truncated; see reference_steps.settle."""
+    return _active.settle(opened, bits, sign, top, lead, out)
 
 
 def select(
     bits: np.ndarray,
-    beta: np.ndarray,
+    beta: Source,
     lead: bool,
-    factor: np.ndarray | None,
-    terms: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = (),
+    opened: np.ndarray,
+    drop: int = 0,
+    terms: Sequence[tuple[Source, Source]] = (),
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """My share of a selected value, from the public bits and the dealt shares; see reference_steps.select."""
-    return _active.select(bits, beta, lead, factor, terms)
+    return _active.select(bits, beta, lead, opened, drop, terms, out)
+
+
+def deal(n: int, mask: Source, bits: np.ndarray | None, rows: Sequence[Row]) -> np.ndarray:
+    """The dealer's vectors, each the (selected) mask shifted, less what others draw; see reference_steps.deal."""
+    return _active.deal(n, mask, bits, rows)

@@ -50,25 +50,29 @@ class _Conjunctions:
 
 @cache
 def gathering(level: Level) -> np.ndarray:
-    """Writes 0 opened; reads 1 lt, 2 eq."""
+    """Writes 0 opened; reads 1 lt, 2 eq, 3 mask."""
     program = Program()
     for node in level.nodes:
         for i, (kind, child) in enumerate(node.symbols):
-            program.emit(COPY, (0, node.opened + i), (1 if kind else 2, child))
+            at = node.opened + i
+            program.emit(XOR, (0, at), (1 if kind else 2, child), (3, at))
     return program.array()
 
 
 @cache
-def dealing(level: Level) -> np.ndarray:
-    """Writes 0 products; reads 1 masks."""
-    program = Program()
+def dealing(level: Level) -> tuple[np.ndarray, int]:
+    """Writes 0 products; reads 1 masks, 2 what others draw. Also the scratch planes it needs."""
+    program, most = Program(), 0
     for node in level.nodes:
+        program.used = 0
         made: dict[int, Plane] = {1 << i: (1, node.opened + i) for i in range(len(node.symbols))}
         for i, subset in enumerate(node.products):
-            low = subset & -subset
-            made[subset] = (0, node.shared + i)
+            low, at = subset & -subset, node.shared + i
+            made[subset] = program.scratch()
             program.emit(AND, made[subset], made[low], made[subset ^ low])
-    return program.array()
+            program.emit(XOR, (0, at), made[subset], (2, at))
+        most = max(most, program.used)
+    return program.array(), most
 
 
 @cache

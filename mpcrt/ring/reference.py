@@ -7,7 +7,6 @@ counterpart, for any strides, shapes and thread counts.
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -17,14 +16,16 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from mpcrt.ring import samples
 from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
-from mpcrt.ring.reference_steps import cross, select, settle
+from mpcrt.ring.reference_steps import absorb, cross, deal, select, settle
 from mpcrt.ring.samples import Basis
+from mpcrt.ring.sources import Drawing, Source, drawn
 
 __all__ = [
     "Prg",
-    "bit_plane",
+    "absorb",
     "conv",
     "cross",
+    "deal",
     "deal_products",
     "deal_samples",
     "deal_tables",
@@ -40,8 +41,6 @@ __all__ = [
 ]
 
 Pair = tuple[int, int]
-Drawing = tuple[Any, int, int]
-"""A generator, a stream and a word offset: where samples are drawn from."""
 _ZEROS = memoryview(bytes(1 << 16))
 
 
@@ -227,28 +226,18 @@ def unpack(words: np.ndarray, n: int) -> np.ndarray:
     return np.unpackbits(words.view(np.uint8), bitorder="little", count=n)
 
 
-def bit_plane(values: np.ndarray, position: int) -> np.ndarray:
-    """Bit `position` of each value, packed 64 a word."""
-    return pack(((values.reshape(-1) >> np.uint64(position)) & np.uint64(1)).astype(np.uint8))
-
-
-def deal_samples(basis: Basis, mask: np.ndarray, less: Sequence[Drawing] = ()) -> np.ndarray:
-    """The samples of masks, uint64[words, *mask.shape], in the clear, or less drawn words: a correction of shares."""
-    out = basis.deal(mask)
+def deal_samples(basis: Basis, mask: Source, n: int, less: tuple[Drawing, ...] = ()) -> np.ndarray:
+    """The samples of n masks less what others draw of them, uint64[words, n]."""
+    out = basis.deal(drawn(mask, n))
     for prg, stream, offset in less:
         prg.subtract(stream, out, offset)
     return out
 
 
-def evaluate_samples(basis: Basis, d: np.ndarray, shares: np.ndarray | Drawing) -> np.ndarray:
-    """A party's share of a sampled function, from D and its samples' shares: an array, or where to draw them."""
-    return samples.evaluate(basis, d, drawn(basis, d, shares))
-
-
-def drawn(basis: Basis, d: np.ndarray, shares: np.ndarray | Drawing) -> np.ndarray:
-    """The samples' shares as an array [words, *d.shape]."""
-    if isinstance(shares, np.ndarray):
-        return shares
-    prg, stream, offset = shares
-    words = samples.words(basis)
-    return prg.words(stream, words * d.size, offset).reshape(words, *d.shape)
+def evaluate_samples(basis: Basis, d: np.ndarray, shares: Source, out: np.ndarray | None = None) -> np.ndarray:
+    """A party's share of a sampled function, from D uint64[n] and its samples' shares."""
+    total = samples.evaluate(basis, d, drawn(shares, samples.words(basis) * d.size).reshape(-1, d.size))
+    if out is None:
+        return total
+    out[:] = total
+    return out

@@ -4,19 +4,30 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from mpcrt.ring.sources import Drawing, Source, drawn
+
 OFFSET = 1 << 62
 ONE = np.uint64(1)
+Row = tuple[int, bool, tuple[Drawing, ...]]
+"""A vector to deal: the mask's shift to the right, whether it goes as 32-bit values, and what others draw of it."""
 
 
-def cross(dx: np.ndarray, dy: np.ndarray, lx: np.ndarray | None, ly: np.ndarray | None, lead: bool) -> np.ndarray:
-    """lead dx dy - dx ly - lx dy: a party's share of a product; None is a mask share of zeros."""
+def cross(
+    dx: np.ndarray, dy: np.ndarray, lx: Source, ly: Source, mask: Source, lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """lead dx dy - dx ly - lx dy + mask: a party's share of a product, masked."""
     dx, dy = dx.reshape(-1), dy.reshape(-1)
-    out = dy.copy() if lead else np.zeros_like(dy)
-    if ly is not None:
-        out -= ly
+    out = placed(out, dx.size)
+    np.subtract(dy if lead else np.uint64(0), drawn(ly, dx.size), out=out)
     out *= dx
-    if lx is not None:
-        out -= lx * dy
+    out -= drawn(lx, dx.size) * dy
+    out += drawn(mask, dx.size)
+    return out
+
+
+def absorb(lx: Source, ly: Source, mask: Source, out: np.ndarray) -> np.ndarray:
+    """mask - lx ly: the mask of an opened product, at the dealer."""
+    np.subtract(drawn(mask, out.size), drawn(lx, out.size) * drawn(ly, out.size), out=out)
     return out
 
 
@@ -31,22 +42,26 @@ def fork_public(opened: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
     return moved, carry
 
 
-def settle(opened: np.ndarray, bits: int, sign: np.ndarray, lead: bool) -> np.ndarray:
-    """lead P + q 2^(64-k) m of D and a share m of the masks' sign; `sign` may be uint32, for bits <= 32."""
-    public, carry = fork_public(opened.reshape(-1), bits)
-    carry *= sign
-    if not lead:
-        return carry
-    public += carry
-    return public
+def settle(
+    opened: np.ndarray, bits: int, sign: Source, top: Source, lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """lead P + q 2^(64-k) m - R of D and shares of m and R; m is narrow where k = bits <= 32."""
+    opened = opened.reshape(-1)
+    public, carry = fork_public(opened, bits)
+    carry *= drawn(sign, opened.size, narrow=bits <= 32)
+    if lead:
+        carry += public
+    return np.subtract(carry, drawn(top, opened.size), out=placed(out, opened.size))
 
 
 def select(
     bits: np.ndarray,
-    beta: np.ndarray,
+    beta: Source,
     lead: bool,
-    factor: np.ndarray | None,
-    terms: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray | None]] = (),
+    opened: np.ndarray,
+    drop: int = 0,
+    terms: Sequence[tuple[Source, Source]] = (),
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """A (c + g beta) + sum of c_j (c a_j + g beta a_j), with g = 1 - 2c: my share of a selected value.
 
@@ -54,24 +69,47 @@ def select(
         bits: the public c, packed.
         beta: my share of the bit's mask, as ring elements.
         lead: whether this party adds public terms.
-        factor: the public A; None for 1.
-        terms: (my share of a_j, my share of beta a_j, c_j); the shares may be uint32; c_j None for -1.
+        opened: D of the value: A = D, or, where `drop` > 0 bits of it are truncated, A = P.
+        terms: my shares of a_j and of beta a_j: none (a public value); of l; or of R and m (narrow for drop <= 32).
     """
-    unpacked = np.unpackbits(bits.view(np.uint8), bitorder="little", count=beta.size)
+    opened = opened.reshape(-1)
+    n = opened.size
+    unpacked = np.unpackbits(bits.view(np.uint8), bitorder="little", count=n)
     c = np.negative(unpacked.astype(np.uint64))
-    out = np.bitwise_xor(beta, c)
-    out -= c  # c is -1 where set: -beta
+    public, carry = fork_public(opened, drop) if drop else (opened, None)
+    total = np.bitwise_xor(drawn(beta, n), c)
+    total -= c  # c is -1 where set: -beta
     if lead:
-        out -= c
-    if factor is not None:
-        out *= factor.reshape(-1)
-    for share, crossed, coefficient in terms:
-        part = np.bitwise_xor(crossed, c)
+        total -= c
+    total *= public
+    for j, (share, crossed) in enumerate(terms):
+        narrow = j > 0 and drop <= 32
+        part = np.bitwise_xor(drawn(crossed, n, narrow=narrow), c)
         part -= c
-        part += share & c
-        if coefficient is None:
-            out -= part
-        else:
-            part *= coefficient
-            out += part
-    return out
+        part += drawn(share, n, narrow=narrow) & c
+        total += part * carry if j else np.negative(part)
+    return np.add(total, 0, out=placed(out, n))
+
+
+def deal(n: int, mask: Source, bits: np.ndarray | None, rows: Sequence[Row]) -> np.ndarray:
+    """The dealer's vectors, one after the other, less what others draw of them: each is the mask (None: 1) shifted to
+    the right, or zero where `bits`, packed, says so."""
+    values = np.ones(n, np.uint64) if mask is None else drawn(mask, n)
+    if bits is not None:
+        values = values * np.unpackbits(bits.view(np.uint8), bitorder="little", count=n)
+    out = []
+    for shift, narrow, less in rows:
+        row = values >> np.uint64(shift)
+        if narrow:
+            padded = np.zeros((n + 1) & ~1, np.uint32)
+            padded[:n] = row  # modulo 2^32
+            row = padded.view(np.uint64)
+        for prg, stream, offset in less:
+            (prg.subtract_halves if narrow else prg.subtract)(stream, row, offset)
+        out.append(row)
+    return np.concatenate(out)
+
+
+def placed(out: np.ndarray | None, n: int) -> np.ndarray:
+    """`out`, or a new array."""
+    return np.empty(n, np.uint64) if out is None else out

@@ -36,32 +36,39 @@ def words(rng: np.random.Generator, *shape: int) -> np.ndarray:
     return rng.integers(0, 2**64, shape, dtype=np.uint64)
 
 
+def drawings(rng: np.random.Generator, count: int) -> tuple:
+    """Streams at even and odd offsets."""
+    return tuple(
+        (compiled.Prg(rng.bytes(16)), int(rng.integers(1 << 40)), int(rng.integers(100))) for _ in range(count)
+    )
+
+
+def source(rng: np.random.Generator, count: int, *shape: int):
+    """Words in memory, or that `count` parties draw."""
+    return drawings(rng, count) if count else words(rng, *shape)
+
+
 @few
-@given(specs(), SIZES, st.integers(0, 2**32), st.booleans())
-def test_comparison(spec, n, seed, lead):
+@given(specs(), SIZES, st.integers(0, 2**32), st.booleans(), st.integers(0, 3), st.integers(0, 2))
+def test_comparison(spec, n, seed, lead, parties, others):
     rng = np.random.default_rng(seed)
-    mask = words(rng, n)
-    tables = reference.deal_tables(mask, spec)
-    assert np.array_equal(compiled.deal_tables(mask, spec), tables)
-    opened, share = words(rng, n), words(rng, tables.size)
-    lt, eq = reference.look_up(opened, share, spec, lead)
-    for mine, expected in zip(compiled.look_up(opened, share, spec, lead), (lt, eq), strict=True):
-        assert np.array_equal(mine, expected)
+    mask, less = source(rng, parties, n), drawings(rng, others)
+    expected = reference.deal_tables(mask, n, spec, less)
+    for mine, wanted in zip(compiled.deal_tables(mask, n, spec, less), expected, strict=True):
+        assert np.array_equal(mine, wanted)
+    opened, share = words(rng, n), source(rng, parties, expected[0].size)
+    lt, eq, sign = reference.look_up(opened, share, spec, lead)
+    for mine, wanted in zip(compiled.look_up(opened, share, spec, lead), (lt, eq, sign), strict=True):
+        assert np.array_equal(mine, wanted)
+    superblocks, width = lt.shape[0], lt.shape[2]
     for node in spec.levels:
-        assert np.array_equal(compiled.gather(node, lt, eq), reference.gather(node, lt, eq))
-        shape = (lt.shape[0], node.opened, lt.shape[2])
-        planes, masks = words(rng, *shape), words(rng, *shape)
-        products = reference.deal_products(node, masks)
-        assert np.array_equal(compiled.deal_products(node, masks), products)
-        expected = reference.evaluate(node, planes, masks, products, lt, eq, lead)
-        mine = compiled.evaluate(node, planes, masks, products, lt, eq, lead)
-        for a, b in zip(mine, expected, strict=True):
+        masks = source(rng, parties, superblocks, node.opened, width)
+        assert np.array_equal(compiled.gather(node, lt, eq, masks), reference.gather(node, lt, eq, masks))
+        arguments = node, superblocks, width, masks, less
+        dealt = reference.deal_products(*arguments)
+        assert np.array_equal(compiled.deal_products(*arguments), dealt)
+        arguments = node, words(rng, superblocks, node.opened, width), masks, dealt, lt, eq, lead
+        wanted = reference.evaluate(*arguments)
+        for a, b in zip(compiled.evaluate(*arguments), wanted, strict=True):
             assert np.array_equal(a, b)
-        lt, eq = expected
-
-
-@few
-@given(st.integers(0, 300), st.integers(0, 63), st.integers(0, 2**32))
-def test_bit_plane(n, position, seed):
-    values = words(np.random.default_rng(seed), n)
-    assert np.array_equal(compiled.bit_plane(values, position), reference.bit_plane(values, position))
+        lt, eq = wanted

@@ -110,9 +110,9 @@ def product_cost(shape: Shape) -> Traffic:
 
 @online("expose_product")
 def expose_product_online(ctx, x: Wire, y: Wire):
-    lx, ly = (None if w.mask.zero else w.mask.words() for w in (x, y))
-    share = kernels.cross(x.opened, y.opened, lx, ly, ctx.leads(ctx.attrs["lead"]))
-    return (yield ctx.open(share, MASK, out=ctx.out, own=True))
+    lead, mask = ctx.leads(ctx.attrs["lead"]), ctx.fresh(MASK, ctx.n).source()
+    share = kernels.cross(x.opened, y.opened, x.mask.source(), y.mask.source(), mask, lead)
+    return (yield ctx.opening(share, out=ctx.out))
 
 
 @assemble("online", "expose_product")
@@ -123,10 +123,7 @@ def exposed_product(ctx, opened, x: Wire, y: Wire) -> Wire:
 @dealer("expose_product")
 def expose_product_dealer(ctx, x: Wire, y: Wire):
     yield
-    ctx.drawn(MASK, ctx.n).fill(ctx.out)
-    if not x.mask.zero and not y.mask.zero:
-        np.subtract(ctx.out, x.mask.words() * y.mask.words(), out=ctx.out)
-    return ctx.out
+    return kernels.absorb(x.mask.source(), y.mask.source(), ctx.drawn(MASK, ctx.n).source(), ctx.out)
 
 
 @assemble("dealer", "expose_product")

@@ -8,8 +8,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Joined, Known, Share, Wire
-from mpcrt.ring import kernels
+from mpcrt.protocols.shares import Joined, Share, Wire
 
 BETA = 0
 
@@ -49,21 +48,10 @@ def lift_share(ctx, pieces, b: Wire) -> Share:
 
 
 @dealer("lift")
-def lift_dealer(ctx, b: Wire):
-    beta = bits_to_words(b.mask.words(), ctx.n)
-    ctx.deal(BETA, beta.copy())
-    return Known(beta)
-
-
-@assemble("dealer", "lift")
-def lift_mask(ctx, pieces, b: Wire) -> Share:
-    return Joined(pieces)
+def lift_dealer(ctx, b: Wire) -> None:
+    ctx.deal_rows(None, [(BETA, 0, 8)], bits=b.mask.words())
 
 
 @cost("lift")
 def lift_cost(shape: Shape) -> Traffic:
     return Traffic((), 8 * shape.n)
-
-
-def bits_to_words(packed: np.ndarray, n: int) -> np.ndarray:
-    return kernels.unpack(packed, n).astype(np.uint64)

@@ -36,40 +36,32 @@ def eqz(node: Node, x: np.ndarray) -> np.ndarray:
 @online("msb", "eqz")
 def compare_online(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    opened = wire.opened
     padded, width = blocks.padded(ctx.n), blocks.words_per_plane(ctx.n)
-    tables = ctx.dealt(TABLES, padded // 64 * spec.table_words, per=spec.table_words, xor=True).words()
-    lt, eq = kernels.look_up(opened, tables, spec, ctx.lead)
+    tables = ctx.dealt(TABLES, padded // 64 * spec.table_words, per=spec.table_words, xor=True)
+    lt, eq, sign = kernels.look_up(wire.opened, tables.source(), spec, ctx.lead)
     for number, level in enumerate(spec.levels):
-        request = ctx.open_bits(kernels.gather(level, lt, eq), LEVEL + number, per=level.opened)
-        planes = (yield request).reshape(-1, level.opened, width)
-        mask = request.mask.reshape(-1, level.opened, width)
-        count = padded // 64 * level.products
-        products = ctx.dealt(PRODUCTS + number, count, per=level.products, xor=True).words()
-        lt, eq = kernels.evaluate(level, planes, mask, products.reshape(-1, level.products, width), lt, eq, ctx.lead)
+        mask = ctx.fresh(LEVEL + number, padded // 64 * level.opened, per=level.opened, xor=True).source()
+        opened = yield ctx.opening(kernels.gather(level, lt, eq, mask), xor=True)
+        products = ctx.dealt(PRODUCTS + number, padded // 64 * level.products, per=level.products, xor=True)
+        planes = opened.reshape(-1, level.opened, width)
+        lt, eq = kernels.evaluate(level, planes, mask, products.source(), lt, eq, ctx.lead)
     out = (eq if spec.equal else lt).reshape(-1)[: ctx.words]
-    if ctx.lead and not spec.equal:
-        out = out ^ sign_bits(opened, spec)
-    return out
+    return out ^ sign if ctx.lead and not spec.equal else out
 
 
 @dealer("msb", "eqz")
 def compare_dealer(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    mask = wire.mask.words()
     padded, width = blocks.padded(ctx.n), blocks.words_per_plane(ctx.n)
-    ctx.deal(TABLES, kernels.deal_tables(mask, spec), per=spec.table_words, xor=True)
+    less = ctx.drawing(TABLES, padded // 64 * spec.table_words, spec.table_words)
+    tables, sign = kernels.deal_tables(wire.mask.source(), ctx.n, spec, less)
+    ctx.correct(tables)
     for number, level in enumerate(spec.levels):
-        masks = ctx.mask(LEVEL + number, padded // 64 * level.opened, per=level.opened, xor=True)
+        masks = ctx.drawn(LEVEL + number, padded // 64 * level.opened, per=level.opened, xor=True).source()
         yield
-        products = kernels.deal_products(level, masks.reshape(-1, level.opened, width))
-        ctx.deal(PRODUCTS + number, products, per=level.products, xor=True)
-    return None if spec.equal else sign_bits(mask, spec)
-
-
-def sign_bits(values: np.ndarray, spec: blocks.CompareSpec) -> np.ndarray:
-    """Bit drop + width of each element, packed."""
-    return kernels.bit_plane(values, spec.drop + spec.width)
+        less = ctx.drawing(PRODUCTS + number, padded // 64 * level.products, level.products)
+        ctx.correct(kernels.deal_products(level, padded // (64 * width), width, masks, less).reshape(-1))
+    return None if spec.equal else sign
 
 
 @cost("msb", "eqz")

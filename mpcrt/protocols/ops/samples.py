@@ -7,14 +7,13 @@ The plaintext reader takes the mask 0, so its last bits differ from a run's by t
 """
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Drawn, Wire
+from mpcrt.protocols.shares import Wire
 from mpcrt.ring import kernels, samples
 
 SAMPLES = 0
@@ -36,7 +35,7 @@ def basis(attrs: dict) -> samples.Basis:
 def plain(node: Node, x: np.ndarray) -> np.ndarray:
     b = basis(node.attrs)
     d = np.ascontiguousarray(x).reshape(-1)
-    out = kernels.evaluate_samples(b, d, kernels.deal_samples(b, np.zeros_like(d)))
+    out = kernels.evaluate_samples(b, d, kernels.deal_samples(b, np.zeros_like(d), d.size))
     out += np.uint64(b.constant % 2**64)
     return out.reshape(x.shape)
 
@@ -46,11 +45,7 @@ def samples_online(ctx, wire: Wire) -> np.ndarray:
     b = basis(ctx.attrs)
     words = samples.words(b)
     share = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words)
-    if isinstance(share, Drawn):  # the kernel draws as it goes: the samples are many times D's size
-        source: Any = (share.prgs[0], share.stream, share.offset)
-    else:
-        source = share.words().reshape(words, ctx.n)
-    out = kernels.evaluate_samples(b, np.reshape(wire.opened, -1), source)
+    out = kernels.evaluate_samples(b, np.reshape(wire.opened, -1), share.source(), ctx.out)
     if ctx.lead and b.constant:
         out += np.uint64(b.constant % 2**64)
     return out
@@ -61,7 +56,7 @@ def samples_dealer(ctx, wire: Wire) -> None:
     b = basis(ctx.attrs)
     words = samples.words(b)
     less = ctx.drawing(SAMPLES, words * ctx.n, 64 * words)
-    ctx.correct(kernels.deal_samples(b, wire.mask.words(), less).reshape(-1))
+    ctx.correct(kernels.deal_samples(b, wire.mask.source(), ctx.n, less).reshape(-1))
 
 
 @cost("samples")

@@ -10,9 +10,9 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Rep
-from mpcrt.protocols.ops.bilinear import dealer_form, form, shifts, vector_bytes, width_of
+from mpcrt.protocols.ops.bilinear import shifts, vector_bytes, width_of
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Narrow, Share, Wire
+from mpcrt.protocols.shares import Share, Wire, sign_source
 from mpcrt.ring import kernels
 
 PRODUCT = 1
@@ -25,28 +25,27 @@ def select(node: Node, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 @online("select")
 def select_online(ctx, b: Wire, beta: Share, x):
+    c, shared = b.opened, beta.source()
     if ctx.operands[2].rep is Rep.PUBLIC:
-        return kernels.select(b.opened, beta.words(), ctx.lead, x)
-    public, forms = form(x)
-    terms = []
-    for role, (term, shift) in enumerate(zip(forms, shifts(ctx.operands[2]), strict=True), PRODUCT):
-        crossed = values_of(ctx.dealt(role, ctx.n, width_of(shift)))
-        terms.append((values_of(term.vector), crossed, term.coefficient))
-    return kernels.select(b.opened, beta.words(), ctx.lead, public, terms)
-
-
-def values_of(share: Share) -> np.ndarray:
-    """The share's values, 32-bit ones as they are."""
-    return share.narrow() if isinstance(share, Narrow) else share.words()
+        return kernels.select(c, shared, ctx.lead, x, out=ctx.out)
+    if isinstance(x, Wire):
+        (crossed,) = ctx.dealt_rows([(PRODUCT, 8)])
+        terms = [(x.mask.source(), crossed.source())]
+        return kernels.select(c, shared, ctx.lead, x.opened, 0, terms, ctx.out)
+    top, sign = ctx.dealt_rows([(PRODUCT, 8), (PRODUCT + 1, width_of(64 - x.bits))])
+    terms = [(x.top.source(), top.source()), (sign_source(x.sign, x.bits), sign_source(sign, x.bits))]
+    return kernels.select(c, shared, ctx.lead, x.wire.opened, x.bits, terms, ctx.out)
 
 
 @dealer("select")
-def select_dealer(ctx, b: Wire, beta: Share, x):
+def select_dealer(ctx, b: Wire, beta: None, x):
     if ctx.operands[2].rep is Rep.PUBLIC:
         return
-    words = beta.words()
-    for role, (term, shift) in enumerate(zip(dealer_form(x), shifts(ctx.operands[2]), strict=True), PRODUCT):
-        ctx.deal(role, words * term.vector, width_of(shift))
+    if isinstance(x, Wire):
+        ctx.deal_rows(x.mask, [(PRODUCT, 0, 8)], bits=b.mask.words())
+    else:
+        rows = [(PRODUCT, x.bits, 8), (PRODUCT + 1, 63, width_of(64 - x.bits))]
+        ctx.deal_rows(x.wire.mask, rows, bits=b.mask.words())
 
 
 @cost("select")

@@ -124,7 +124,7 @@ def sort_pairs_online(ctx, shares: np.ndarray, order: "Order") -> np.ndarray:
 def disclose_online(ctx, u: np.ndarray):
     """The bits in the clear: the dealer shares what it defers and the opening's masks, so they cancel."""
     share = u ^ ctx.dealt(RESULT, ctx.words, per=1, xor=True).words()
-    return (yield ctx.open_bits(share, MASK, per=1, out=ctx.out))
+    return (yield ctx.open_bits(share, MASK, out=ctx.out))
 
 
 @dealer("disclose")

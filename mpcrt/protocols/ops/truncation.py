@@ -16,7 +16,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, local, online, plaintext
-from mpcrt.protocols.shares import Fork, Joined, Known, Narrow, Share, Wire
+from mpcrt.protocols.shares import Fork, Joined, Known, Share, Wire, sign_source
 from mpcrt.ring import kernels
 
 MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
@@ -33,7 +33,7 @@ def truncate(node: Node, x: np.ndarray) -> np.ndarray:
 @online("expose")
 def expose_online(ctx, u):
     if ctx.result.bit:
-        return (yield ctx.open_bits(u, MASK, per=1, out=ctx.out))
+        return (yield ctx.open_bits(u, MASK, out=ctx.out))
     return (yield ctx.open(u, MASK, out=ctx.out))
 
 
@@ -94,7 +94,7 @@ def mask_shares_dealer(ctx, wire: Wire):
     if ctx.result.bit:
         ctx.deal(SHARES, wire.mask.words().copy(), per=1, xor=True)
     else:
-        ctx.deal(SHARES, wire.mask.words().copy())
+        ctx.deal_rows(wire.mask, [(SHARES, 0, 8)])
 
 
 @assemble("dealer", "mask_shares")
@@ -147,7 +147,7 @@ def base(fixed: Fixed):
 
 @online("fork_shares")
 def fork_shares_online(ctx, value: Fork):
-    return ctx.dealt(TOP, ctx.n), ctx.dealt(SIGN, ctx.n, _width(ctx.attrs["bits"]))
+    return ctx.dealt_rows([(TOP, 8), (SIGN, _width(ctx.attrs["bits"]))])
 
 
 @assemble("online", "fork_shares")
@@ -157,9 +157,7 @@ def forked(ctx, pieces, value: Fork) -> Fork:
 
 @dealer("fork_shares")
 def fork_shares_dealer(ctx, value: Fork):
-    mask, k = value.wire.mask.words(), value.bits
-    ctx.deal(TOP, mask >> np.uint64(k))
-    ctx.deal(SIGN, mask >> np.uint64(63), _width(k))
+    ctx.deal_rows(value.wire.mask, [(TOP, value.bits, 8), (SIGN, 63, _width(value.bits))])
 
 
 @assemble("dealer", "fork_shares")
@@ -178,9 +176,7 @@ def unfork_online(fixed: Fixed):
     """P - [R] + q 2^(64-k) [m] from shared R and m."""
 
     def shares(value: Fork):
-        out = _carried(fixed, value.wire.opened.reshape(-1), value.bits, value.sign)
-        value.top.subtract_from(out)
-        return out.reshape(fixed.result.type.shape)
+        return _settled(fixed.lead, value, value.sign, value.top).reshape(fixed.result.type.shape)
 
     return shares
 
@@ -200,9 +196,8 @@ def fork_cost(shape: Shape) -> Traffic:
 
 @online("settle")
 def settle_online(ctx, value: Fork):
-    top = ctx.dealt(TOP, ctx.n)
-    out = _carried(ctx, value.wire.opened, value.bits, ctx.dealt(SIGN, ctx.n, _width(value.bits)))
-    return np.subtract(out, top.words(), out=ctx.out)
+    top, sign = ctx.dealt_rows([(TOP, 8), (SIGN, _width(value.bits))])
+    return _settled(ctx.lead, value, sign, top, ctx.out)
 
 
 @dealer("settle")
@@ -213,15 +208,14 @@ def settle_dealer(ctx, value: Fork):
 @online("join")
 def join_online(ctx, value: Fork):
     """P + q 2^(64-k) [m]; -R stays deferred."""
-    sign = ctx.dealt(SIGN, ctx.n, _width(value.bits))
-    return _carried(ctx, value.wire.opened, value.bits, sign)
+    (sign,) = ctx.dealt_rows([(SIGN, _width(value.bits))])
+    return _settled(ctx.lead, value, sign, None, ctx.out)
 
 
 @dealer("join")
 def join_dealer(ctx, value: Fork):
-    mask = value.wire.mask.words()
-    ctx.deal(SIGN, mask >> np.uint64(63), _width(value.bits))
-    return np.negative(mask >> np.uint64(value.bits))
+    ctx.deal_rows(value.wire.mask, [(SIGN, 63, _width(value.bits))])
+    return np.negative(value.wire.mask.words() >> np.uint64(value.bits))
 
 
 @cost("join")
@@ -229,9 +223,9 @@ def join_cost(shape: Shape) -> Traffic:
     return Traffic((), _bytes(shape.n, shape.attrs["bits"]))
 
 
-def _carried(ctx, opened: np.ndarray, bits: int, sign: Share) -> np.ndarray:
-    words = sign.narrow() if isinstance(sign, Narrow) else sign.words()
-    return kernels.settle(opened, bits, words, ctx.lead)
+def _settled(lead: bool, value: Fork, sign: Share, top: Share | None, out: np.ndarray | None = None) -> np.ndarray:
+    rest = None if top is None else top.source()
+    return kernels.settle(value.wire.opened, value.bits, sign_source(sign, value.bits), rest, lead, out)
 
 
 def _width(bits: int) -> int:

@@ -1,8 +1,4 @@
 // Block comparison. Shapes are checked here; layouts: mpcrt/ring/blocks.py.
-#include <nanobind/stl/vector.h>
-
-#include <vector>
-
 #include "bind.h"
 #include "compare.h"
 
@@ -22,47 +18,64 @@ Extent extent_of(size_t n, int words_per_plane) {
     return {n, words_per_plane};
 }
 
-void look_up(Flat opened, Flat tables, int words_per_plane, int drop, int width, int block, bool equal, bool lead,
-             FlatOut lt, FlatOut eq) {
+// `sign`: bit drop + width of every element, packed; empty where it is not asked for.
+uint64_t* sign_of(const FlatOut& sign, const Extent& extent, const Digits& digits) {
+    require(sign.size() == 0 || (sign.size() == (extent.n + 63) / 64 && digits.drop + digits.width < 64), "no such sign");
+    return sign.size() ? sign.data() : nullptr;
+}
+
+void look_up(Flat opened, const Given& tables, int words_per_plane, int drop, int width, int block, bool equal, bool lead,
+             FlatOut lt, FlatOut eq, FlatOut sign) {
     const Digits digits = digits_of(drop, width, block);
     const Extent extent = extent_of(opened.size(), words_per_plane);
     const size_t words = extent.superblocks() * words_per_plane * digits.blocks();
-    require(tables.size() == words << block, "the tables do not fit");
-    require(lt.size() == words && eq.size() == words, "the planes do not fit");
-    const uint64_t *const d = opened.data(), *const t = tables.data();
-    uint64_t *const lts = lt.data(), *const eqs = eq.data();
+    const Source source = source_of(tables, words << block);
+    require(source.given() && lt.size() == words && eq.size() == words, "the planes do not fit");
+    const uint64_t* const d = opened.data();
+    uint64_t *const lts = lt.data(), *const eqs = eq.data(), *const signs = sign_of(sign, extent, digits);
     nb::gil_scoped_release release;
-    kernels().look_up(d, extent, digits, t, equal, lead, lts, eqs);
+    kernels().look_up(d, extent, digits, source, equal, lead, lts, eqs, signs);
 }
 
-void deal_tables(Flat mask, int words_per_plane, int drop, int width, int block, bool equal, FlatOut tables) {
+void deal_tables(const Given& mask, size_t n, int words_per_plane, int drop, int width, int block, bool equal,
+                 const Given& less, FlatOut tables, FlatOut sign) {
     const Digits digits = digits_of(drop, width, block);
-    const Extent extent = extent_of(mask.size(), words_per_plane);
+    const Extent extent = extent_of(n, words_per_plane);
     require(tables.size() == extent.superblocks() * words_per_plane * digits.blocks() << block, "the tables do not fit");
-    const uint64_t* const l = mask.data();
-    uint64_t* const t = tables.data();
+    require(!std::get<0>(less), "what others draw is drawn");
+    const Source l = source_of(mask, n), others = source_of(less, tables.size());
+    
+    uint64_t *const t = tables.data(), *const signs = sign_of(sign, extent, digits);
     nb::gil_scoped_release release;
-    kernels().deal_tables(l, extent, digits, equal, t);
+    kernels().deal_tables(l, extent, digits, equal, others, t, signs);
 }
 
-// arrays[i] is [superblock][planes[i]][words]; the first `written` ones are outputs.
-void planes(Steps steps, const std::vector<Out>& written, const std::vector<In>& read) {
+using Read = std::tuple<size_t, Given>;
+
+// arrays[i] is [superblock][planes[i]][words]; the first `written` ones are outputs, of shape [superblock][planes][words],
+// the others operands with their number of planes.
+void planes(Steps steps, const std::vector<FlatOut>& written, const std::vector<Read>& read) {
     PlaneProgram program{};
     static_assert(sizeof(PlaneStep) == 7 * sizeof(int32_t), "a step is a row of seven numbers");
     require(steps.shape(1) == 7 && written.size() + read.size() <= temporaries && !written.empty(), "bad plane program");
+    require(written[0].ndim() == 3, "planes do not fit");
     const size_t superblocks = written[0].shape(0), words = written[0].shape(2);
     require(words == 1 || words == 8, "a plane of a superblock has 1 or 8 words");
     size_t count = 0;
-    auto add = [&](const auto& array, uint64_t* data) {
+    for (const auto& array : written) {
         require(array.ndim() == 3 && array.shape(0) == superblocks && array.shape(2) == words, "planes do not fit");
-        const bool whole = array.size() == 0 || (array.stride(2) == 1 && array.stride(1) == (int64_t)words &&
-                                                 array.stride(0) == (int64_t)(words * array.shape(1)));
-        require(whole, "planes must be contiguous");
-        program.arrays[count] = data;
+        program.memory[count] = array.data();
         program.planes[count++] = array.shape(1);
-    };
-    for (const auto& array : written) add(array, array.data());
-    for (const auto& array : read) add(array, const_cast<uint64_t*>(array.data()));
+    }
+    std::vector<std::vector<uint64_t>> drawn;
+    for (const auto& [number, given] : read) {
+        require(number < 1 << 16, "too many planes");
+        Source& source = program.arrays[count] = source_of(given, superblocks * number * words);
+        if (source.count) drawn.emplace_back(number * words + 64);
+        require(source.given() || !number, "an operand without planes");
+        program.memory[count] = source.count ? drawn.back().data() : const_cast<uint64_t*>(source.data);
+        program.planes[count++] = number;
+    }
     program.planes[temporaries] = most_temporaries;
     program.steps = reinterpret_cast<const PlaneStep*>(steps.data());
     program.count = steps.shape(0);
@@ -80,25 +93,15 @@ void planes(Steps steps, const std::vector<Out>& written, const std::vector<In>&
     kernels().planes(program, superblocks, (int)words);
 }
 
-void bit_plane(Flat values, int position, FlatOut words) {
-    require(position >= 0 && position < 64 && words.size() == (values.size() + 63) / 64, "bad bit plane");
-    const uint64_t* const from = values.data();
-    uint64_t* const to = words.data();
-    const size_t n = values.size();
-    nb::gil_scoped_release release;
-    kernels().bit_plane(from, n, position, to);
-}
-
 }  // namespace
 
 void bind_compare(nb::module_& m) {
     using namespace nb::literals;
-    m.def("look_up", look_up, "opened"_a.noconvert(), "tables"_a.noconvert(), "words_per_plane"_a, "drop"_a, "width"_a,
-          "block"_a, "equal"_a, "lead"_a, "lt"_a.noconvert(), "eq"_a.noconvert());
-    m.def("deal_tables", deal_tables, "mask"_a.noconvert(), "words_per_plane"_a, "drop"_a, "width"_a, "block"_a, "equal"_a,
-          "tables"_a.noconvert());
+    m.def("look_up", look_up, "opened"_a.noconvert(), "tables"_a, "words_per_plane"_a, "drop"_a, "width"_a, "block"_a,
+          "equal"_a, "lead"_a, "lt"_a.noconvert(), "eq"_a.noconvert(), "sign"_a.noconvert());
+    m.def("deal_tables", deal_tables, "mask"_a, "n"_a, "words_per_plane"_a, "drop"_a, "width"_a, "block"_a, "equal"_a,
+          "less"_a, "tables"_a.noconvert(), "sign"_a.noconvert());
     m.def("planes", planes, "steps"_a.noconvert(), "written"_a, "read"_a);
-    m.def("bit_plane", bit_plane, "values"_a.noconvert(), "position"_a, "words"_a.noconvert());
     m.attr("TEMPORARIES") = temporaries;
     m.attr("MOST_TEMPORARIES") = most_temporaries;
 }

@@ -1,13 +1,5 @@
 // Sampled functions. mpcrt.ring.compiled_samples passes parameters that samples.parse has bounded; sizes and shifts are
 // checked here again. Formulas and layouts: mpcrt/ring/samples.py.
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
-
-#include <optional>
-#include <tuple>
-#include <vector>
-
 #include "bind.h"
 #include "samples.h"
 
@@ -27,80 +19,57 @@ template <class Array> auto turns_of(const Array& cosines, const Array& sines) {
     return Turns<std::remove_const_t<std::remove_pointer_t<decltype(cosines.data())>>>{cosines.data(), sines.data(), bits};
 }
 
-// (key, stream >> 24, stream & 0xffffff, offset)
-using Place = std::tuple<const Key*, uint64_t, uint64_t, uint64_t>;
-
-Drawn drawn_of(const Place& place, size_t n) {
-    const auto [key, high, low, offset] = place;
-    require(key && kernels().prg, "the portable level has no AES");
-    require(offset % 2 == 0 && n % 2 == 0, "samples are drawn from an even offset, for an even number of elements");
-    return {key, stream_of(high, low), offset};
-}
-
-// Samples from memory or, where a place is given, from its stream.
-Drawn source_of(const std::optional<Flat>& samples, const std::optional<Place>& place, size_t rows, size_t n) {
-    require(samples.has_value() != place.has_value() && (!samples || samples->size() == rows * n), "samples do not fit");
-    return place ? drawn_of(*place, n) : Drawn{};
-}
-
-Corrections corrections_of(const std::vector<Place>& places, size_t n) {
-    require(places.size() <= most_drawn, "too many corrections");
-    Corrections less{(int)places.size(), {}};
-    for (size_t i = 0; i < places.size(); ++i) less.drawn[i] = drawn_of(places[i], n);
-    return less;
-}
-
-void series_sum(Flat d, std::optional<Flat> samples, std::optional<Place> place, uint64_t multiplier, uint64_t first, uint64_t step, int harmonics, int public_bits,
+void series_sum(Flat d, const Given& samples, uint64_t multiplier, uint64_t first, uint64_t step, int harmonics, int public_bits,
                 Integers cosines, Integers sines, FlatOut out) {
     const size_t n = d.size();
     require(harmonics > 0 && out.size() == n, "the result does not fit");
-    const Drawn drawn = source_of(samples, place, 2 * harmonics, n);
-    require(between(1, public_bits, trig_bits), "too many public bits");
+    const Source source = source_of(samples, 2 * harmonics * n);
+    require(source.given() && source.count <= 1 && between(1, public_bits, trig_bits), "bad series");
     const auto table = turns_of(cosines, sines);
     const SeriesBasis basis{multiplier, first, step, harmonics, public_bits};
-    const uint64_t *const opened = d.data(), *const s = samples ? samples->data() : nullptr;
+    const uint64_t* const opened = d.data();
     uint64_t* const to = out.data();
     nb::gil_scoped_release release;
-    kernels().series_sum(opened, n, s, drawn, basis, table, to);
+    kernels().series_sum(opened, n, source, basis, table, to);
 }
 
-void series_deal(Flat mask, uint64_t multiplier, uint64_t first, uint64_t step, bool odd, Doubles coefficients,
-                 Doubles cosines, Doubles sines, const std::vector<Place>& less, FlatOut samples) {
-    const size_t n = mask.size(), harmonics = coefficients.size();
-    require(samples.size() == 2 * n * harmonics, "samples do not fit");
-    const Corrections corrections = corrections_of(less, n);
+void series_deal(const Given& mask, size_t n, uint64_t multiplier, uint64_t first, uint64_t step, bool odd,
+                 Doubles coefficients, Doubles cosines, Doubles sines, const Given& less, FlatOut samples) {
+    const size_t harmonics = coefficients.size();
+    require(samples.size() == 2 * n * harmonics && !std::get<0>(less), "samples do not fit");
+    const Source l = source_of(mask, n), others = source_of(less, samples.size());
     const auto table = turns_of(cosines, sines);
     const SeriesBasis basis{multiplier, first, step, (int)harmonics, trig_bits};
-    const uint64_t* const l = mask.data();
     const double* const a = coefficients.data();
     uint64_t* const to = samples.data();
     nb::gil_scoped_release release;
-    kernels().series_deal(l, n, basis, odd, a, table, corrections, to);
+    kernels().series_deal(l, n, basis, odd, a, table, others, to);
 }
 
-void exp_sum(Flat d, std::optional<Flat> samples, std::optional<Place> place, uint64_t origin, int bits, int public_bits,
-             Integers table, int table_bits, FlatOut out) {
+void exp_sum(Flat d, const Given& samples, uint64_t origin, int bits, int public_bits, Integers table, int table_bits,
+             FlatOut out) {
     const size_t n = d.size();
     require(out.size() == n && table.size() == 1024, "the result does not fit");
-    const Drawn drawn = source_of(samples, place, 4, n);
-    require(between(3, bits, 61) && between(1, public_bits, trig_bits) && between(10, table_bits, 30), "bad exp basis");
+    const Source source = source_of(samples, 4 * n);
+    require(source.given() && source.count <= 1 && between(3, bits, 61) && between(1, public_bits, trig_bits) &&
+                between(10, table_bits, 30),
+            "bad exp basis");
     const ExpBasis basis{origin, bits, public_bits, table.data(), table_bits};
-    const uint64_t *const opened = d.data(), *const s = samples ? samples->data() : nullptr;
+    const uint64_t* const opened = d.data();
     uint64_t* const to = out.data();
     nb::gil_scoped_release release;
-    kernels().exp_sum(opened, n, s, drawn, basis, to);
+    kernels().exp_sum(opened, n, source, basis, to);
 }
 
-void exp_deal(Flat mask, int bits, double unit_size, Doubles table, Doubles steps, const std::vector<Place>& less,
+void exp_deal(const Given& mask, size_t n, int bits, double unit_size, Doubles table, Doubles steps, const Given& less,
               FlatOut samples) {
-    const size_t n = mask.size();
-    require(samples.size() == 4 * n && table.size() == 1024 && steps.size() == 4 && between(3, bits, 61), "bad exp samples");
-    const Corrections corrections = corrections_of(less, n);
-    const uint64_t* const l = mask.data();
+    require(samples.size() == 4 * n && table.size() == 1024 && steps.size() == 4 && between(3, bits, 61) && !std::get<0>(less),
+            "bad exp samples");
+    const Source l = source_of(mask, n), others = source_of(less, samples.size());
     const double *const scaled = table.data(), *const windows = steps.data();
     uint64_t* const to = samples.data();
     nb::gil_scoped_release release;
-    kernels().exp_deal(l, n, bits, unit_size, scaled, windows, corrections, to);
+    kernels().exp_deal(l, n, bits, unit_size, scaled, windows, others, to);
 }
 
 void chebyshev_sum(Flat d, Flat samples, int window_bits, int table_bits, int degree, int public_bits, FlatOut out) {
@@ -119,12 +88,9 @@ void chebyshev_sum(Flat d, Flat samples, int window_bits, int table_bits, int de
 }  // namespace
 
 void bind_samples(nb::module_& m) {
-    using namespace nb::literals;
-    m.def("series_sum", series_sum, "d"_a, "samples"_a.none(), "place"_a.none(), "multiplier"_a, "first"_a, "step"_a,
-          "harmonics"_a, "public_bits"_a, "cosines"_a, "sines"_a, "out"_a);
+    m.def("series_sum", series_sum);
     m.def("series_deal", series_deal);
-    m.def("exp_sum", exp_sum, "d"_a, "samples"_a.none(), "place"_a.none(), "origin"_a, "bits"_a, "public_bits"_a, "table"_a,
-          "table_bits"_a, "out"_a);
+    m.def("exp_sum", exp_sum);
     m.def("exp_deal", exp_deal);
     m.def("chebyshev_sum", chebyshev_sum);
 }

@@ -1,12 +1,4 @@
 // Elementwise protocol steps on flat arrays of one length. Formulas: mpcrt/ring/reference_steps.py.
-#include <nanobind/stl/optional.h>
-#include <nanobind/stl/tuple.h>
-#include <nanobind/stl/vector.h>
-
-#include <optional>
-#include <tuple>
-#include <vector>
-
 #include "bind.h"
 #include "steps.h"
 
@@ -14,58 +6,83 @@ namespace mpcrt {
 
 namespace {
 
-using Either = nb::ndarray<nb::ro, nb::device::cpu, nb::c_contig>;  // uint64 or uint32
-using Term = std::tuple<Either, Either, std::optional<Flat>>;
-
-Vector vector_of(const Either& array, size_t n) {
-    const bool narrow = array.dtype() == nb::dtype<uint32_t>();
-    require(array.size() == n && (narrow || array.dtype() == nb::dtype<uint64_t>()), "expected n words or 32-bit values");
-    return {array.data(), narrow};
-}
-
-const uint64_t* optional_of(const std::optional<Flat>& array, size_t n) {
-    require(!array || array->size() == n, "arrays differ in length");
-    return array ? array->data() : nullptr;
-}
-
-void cross(Flat dx, Flat dy, std::optional<Flat> lx, std::optional<Flat> ly, bool lead, FlatOut out) {
+void cross(Flat dx, Flat dy, const Given& lx, const Given& ly, const Given& mask, bool lead, FlatOut out) {
     const size_t n = out.size();
     require(dx.size() == n && dy.size() == n, "arrays differ in length");
-    const uint64_t *const x = dx.data(), *const y = dy.data(), *const mx = optional_of(lx, n), *const my = optional_of(ly, n);
+    const Source mx = source_of(lx, n), my = source_of(ly, n), fresh = source_of(mask, n);
+    const uint64_t *const x = dx.data(), *const y = dy.data();
     uint64_t* const to = out.data();
     nb::gil_scoped_release release;
-    kernels().cross(n, x, y, mx, my, lead, to);
+    kernels().cross(n, x, y, mx, my, fresh, lead, to);
 }
 
-void settle(Flat opened, int bits, Either sign, bool lead, FlatOut out) {
+void absorb(const Given& lx, const Given& ly, const Given& mask, FlatOut out) {
+    const size_t n = out.size();
+    const Source mx = source_of(lx, n), my = source_of(ly, n), fresh = source_of(mask, n);
+    uint64_t* const to = out.data();
+    nb::gil_scoped_release release;
+    kernels().absorb(n, mx, my, fresh, to);
+}
+
+void settle(Flat opened, int bits, const Given& sign, bool narrow, const Given& top, bool lead, FlatOut out) {
     const size_t n = out.size();
     require(opened.size() == n && bits > 0 && bits < 64, "bad settlement");
-    const Vector m = vector_of(sign, n);
+    const Source m = source_of(sign, n, narrow), r = source_of(top, n);
     const uint64_t* const d = opened.data();
     uint64_t* const to = out.data();
     nb::gil_scoped_release release;
-    kernels().settle(n, d, bits, m, lead, to);
+    kernels().settle(n, d, bits, m, narrow, r, lead, to);
 }
 
-void select(Flat bits, Flat beta, std::optional<Flat> factor, const std::vector<Term>& terms, bool lead, FlatOut out) {
+using Term = std::tuple<Given, Given>;
+
+void select(Flat bits, const Given& beta, bool lead, Flat opened, int drop, bool narrow, const std::vector<Term>& terms,
+            FlatOut out) {
     const size_t n = out.size();
-    require(bits.size() >= (n + 63) / 64 && beta.size() == n && terms.size() <= most_terms, "bad selection");
-    Select s{bits.data(), beta.data(), optional_of(factor, n), lead, 0, {}};
-    for (const auto& [share, crossed, coefficient] : terms)
-        s.term[s.terms++] = {vector_of(share, n), vector_of(crossed, n), {optional_of(coefficient, n), false}};
+    require(bits.size() >= (n + 63) / 64 && opened.size() == n && drop >= 0 && drop < 64, "bad selection");
+    require(terms.size() <= (drop ? 2 : 1), "too many terms");
+    Select s{bits.data(), source_of(beta, n), lead, opened.data(), drop, narrow, 0, {}, {}};
+    for (const auto& [share, crossed] : terms) {
+        s.share[s.terms] = source_of(share, n, s.terms && narrow);
+        s.crossed[s.terms] = source_of(crossed, n, s.terms && narrow);
+        ++s.terms;
+    }
     uint64_t* const to = out.data();
     nb::gil_scoped_release release;
     kernels().select(n, s, to);
+}
+
+// (shift, narrow, what others draw)
+using DealtRow = std::tuple<int, bool, Given>;
+
+void deal(size_t n, const Given& mask, const std::optional<Flat>& bits, const std::vector<DealtRow>& rows, FlatOut out) {
+    require(rows.size() <= most_rows && (!bits || bits->size() >= (n + 63) / 64), "bad vectors to deal");
+    const Source l = source_of(mask, n);
+    Dealt dealt{};
+    size_t words = 0;
+    for (const auto& [shift, narrow, less] : rows) {
+        require(shift >= 0 && shift < 64 && !std::get<0>(less), "bad vectors to deal");
+        dealt.row[dealt.count] = {shift, narrow, source_of(less, 0)};
+        words += dealt.words(dealt.count++, n);
+    }
+    require(out.size() == words, "the vectors do not fit");
+    const uint64_t* const selected = bits ? bits->data() : nullptr;
+    uint64_t* const to = out.data();
+    nb::gil_scoped_release release;
+    kernels().deal(n, l, selected, dealt, to);
 }
 
 }  // namespace
 
 void bind_steps(nb::module_& m) {
     using namespace nb::literals;
-    m.def("cross", cross, "dx"_a.noconvert(), "dy"_a.noconvert(), "lx"_a.none(), "ly"_a.none(), "lead"_a, "out"_a.noconvert());
-    m.def("settle", settle, "opened"_a.noconvert(), "bits"_a, "sign"_a.noconvert(), "lead"_a, "out"_a.noconvert());
-    m.def("select", select, "bits"_a.noconvert(), "beta"_a.noconvert(), "factor"_a.none(), "terms"_a, "lead"_a,
+    m.def("cross", cross, "dx"_a.noconvert(), "dy"_a.noconvert(), "lx"_a, "ly"_a, "mask"_a, "lead"_a, "out"_a.noconvert());
+    m.def("absorb", absorb, "lx"_a, "ly"_a, "mask"_a, "out"_a.noconvert());
+    m.def("settle", settle, "opened"_a.noconvert(), "bits"_a, "sign"_a, "narrow"_a, "top"_a, "lead"_a, "out"_a.noconvert());
+    m.def("select", select, "bits"_a.noconvert(), "beta"_a, "lead"_a, "opened"_a.noconvert(), "drop"_a, "narrow"_a, "terms"_a,
           "out"_a.noconvert());
+    m.def("deal", deal, "n"_a, "mask"_a, "bits"_a.none(), "rows"_a, "out"_a.noconvert());
+    m.attr("MOST_DRAWN") = most_drawn;
 }
 
 }  // namespace mpcrt

@@ -4,17 +4,48 @@
 // 64 bits for blocks of 6. A test against a one-hot lane mask gives the group's packed bits with no transposition.
 #include "compare.h"
 
-#include "simd.h"
+#include "draw.h"
 #include "table.h"
 
 namespace mpcrt::MPCRT_LEVEL {
 
-// The group's elements, zeros beyond n.
-MPCRT_INLINE const uint64_t* group_of(const uint64_t* values, size_t first, size_t lanes, size_t n, uint64_t* padded) {
-    if (first + lanes <= n) return values + first;
-    for (size_t i = 0; i < lanes; ++i) padded[i] = first + i < n ? values[first + i] : 0;
-    return padded;
+// The elements that are compared, group by group in order; zeros beyond n.
+struct Elements {
+    const Source& from;
+    size_t n;
+    Words now[8];  // the block of the last group that was not whole in memory
+};
+
+MPCRT_INLINE const uint64_t* group_of(Elements& v, size_t first, size_t lanes) {
+    if (v.from.data && first + lanes <= v.n) return v.from.data + first;
+    if (v.from.data || first % block == 0) {
+        const size_t e = first / block * block;
+        for (auto& w : v.now) w = all(0);
+        if (e < v.n) read(v.from, v.n, e, v.now);
+        if (e < v.n && v.n - e < block) clear_beyond(v.n, e, v.now);
+    }
+    return (const uint64_t*)v.now + first % block;
 }
+
+// Bit `position` of eight elements.
+MPCRT_INLINE uint8_t bits_of(const uint64_t* d, int position) {
+    const Words v = load(d);
+#if defined(MPCRT_ZMM)
+    return _mm512_test_epi64_mask((__m512i)v, _mm512_set1_epi64(1ull << position));
+#else
+    uint8_t bits = 0;
+    for (int i = 0; i < 8; ++i) bits |= (uint8_t)(v[i] >> position & 1) << i;
+    return bits;
+#endif
+}
+
+// The same of a group, as bytes of packed bits; groups beyond n have none.
+MPCRT_INLINE void put_sign(uint64_t* sign, const uint64_t* d, size_t first, size_t lanes, const Extent& extent, int position) {
+    for (size_t i = 0; i < lanes && first + i < (extent.n + 63) / 64 * 64; i += 8)
+        ((uint8_t*)sign)[(first + i) / 8] = bits_of(d + i, position);
+}
+
+constexpr size_t most_blocks = 16;
 
 MPCRT_INLINE int last_bits(const Digits& digits) { return digits.width - (digits.blocks() - 1) * digits.block; }
 
@@ -36,7 +67,6 @@ MPCRT_INLINE Narrow one_hot(Narrow word, int shift, int bits) {
     return _mm512_sllv_epi16(_mm512_set1_epi16(1), digit);
 }
 MPCRT_INLINE Narrow load_narrow(const uint16_t* from) { return _mm512_loadu_si512(from); }
-MPCRT_INLINE void store_narrow(uint16_t* to, Narrow v) { _mm512_storeu_si512(to, v); }
 MPCRT_INLINE Narrow below(Narrow hot) { return _mm512_sub_epi16(hot, _mm512_set1_epi16(1)); }
 MPCRT_INLINE uint32_t test(Narrow table, Narrow hot) { return _mm512_test_epi16_mask(table, hot); }
 MPCRT_INLINE Narrow steps(Narrow table, uint16_t lead) {
@@ -79,9 +109,6 @@ MPCRT_INLINE Narrow one_hot(Narrow word, int shift, int bits) {
 MPCRT_INLINE Narrow load_narrow(const uint16_t* from) {
     return {{_mm256_loadu_si256((const __m256i*)from), _mm256_loadu_si256((const __m256i*)from + 1)}};
 }
-MPCRT_INLINE void store_narrow(uint16_t* to, Narrow v) {
-    for (int h = 0; h < 2; ++h) _mm256_storeu_si256((__m256i*)to + h, v.half[h]);
-}
 MPCRT_INLINE Narrow below(Narrow hot) {
     for (auto& h : hot.half) h = _mm256_sub_epi16(h, _mm256_set1_epi16(1));
     return hot;
@@ -119,7 +146,6 @@ MPCRT_INLINE Narrow load_narrow(const uint16_t* from) {
     std::memcpy(&out, from, sizeof out);
     return out;
 }
-MPCRT_INLINE void store_narrow(uint16_t* to, Narrow v) { std::memcpy(to, &v, sizeof v); }
 MPCRT_INLINE Narrow below(Narrow hot) {
     for (auto& h : hot.lane) --h;
     return hot;
@@ -136,14 +162,14 @@ MPCRT_INLINE Narrow steps(Narrow table, uint16_t lead) {
 
 #endif
 
-// Calls visit(group, block, one-hot vector) for every block of every group of 32 elements.
-template <class Visit>
-MPCRT_INLINE void each_narrow(const uint64_t* values, const Extent& extent, const Digits& digits, Visit visit) {
+// Calls visit(group, block, one-hot vector) for every block of every group of 32 elements, after begin(group, elements).
+template <class Begin, class Visit>
+MPCRT_INLINE void each_narrow(Elements& values, const Extent& extent, const Digits& digits, Begin begin, Visit visit) {
     const int blocks = digits.blocks(), last = last_bits(digits);
     const size_t groups = extent.superblocks() * 2 * extent.words_per_plane;
-    uint64_t padded[32];
     for (size_t g = 0; g < groups; ++g) {
-        const uint64_t* d = group_of(values, 32 * g, 32, extent.n, padded);
+        const uint64_t* d = group_of(values, 32 * g, 32);
+        begin(g, d);
         for (int j = 0; j < blocks; j += 4) {
             const Narrow word = word_of(d, digits.drop + 4 * j);
             for (int i = j; i < j + 4 && i < blocks; ++i) visit(g, i, one_hot(word, 4 * (i - j), i + 1 < blocks ? 4 : last));
@@ -152,16 +178,16 @@ MPCRT_INLINE void each_narrow(const uint64_t* values, const Extent& extent, cons
 }
 
 // The same for groups of eight elements and blocks of six bits.
-template <class Visit>
-MPCRT_INLINE void each_wide(const uint64_t* values, const Extent& extent, const Digits& digits, Visit visit) {
+template <class Begin, class Visit>
+MPCRT_INLINE void each_wide(Elements& values, const Extent& extent, const Digits& digits, Begin begin, Visit visit) {
     const int blocks = digits.blocks(), last = last_bits(digits);
     const size_t groups = extent.superblocks() * 8 * extent.words_per_plane;
-    uint64_t padded[8];
     for (size_t g = 0; g < groups; ++g) {
-        const Words d = load(group_of(values, 8 * g, 8, extent.n, padded));
+        const uint64_t* d = group_of(values, 8 * g, 8);
+        begin(g, d);
         for (int j = 0; j < blocks; ++j) {
             const uint64_t mask = (1ull << (j + 1 < blocks ? 6 : last)) - 1;
-            visit(g, j, all(1) << (d >> (digits.drop + 6 * j) & mask));
+            visit(g, j, all(1) << (load(d) >> (digits.drop + 6 * j) & mask));
         }
     }
 }
@@ -176,13 +202,23 @@ MPCRT_INLINE uint8_t test_wide(Words table, Words hot) {
 #endif
 }
 
-static void look_up(const uint64_t* opened, const Extent& extent, const Digits& digits, const uint64_t* tables,
-                    bool equal, bool lead, uint64_t* lt, uint64_t* eq) {
+static void look_up(const uint64_t* opened, const Extent& extent, const Digits& digits, const Source& tables,
+                    bool equal, bool lead, uint64_t* lt, uint64_t* eq, uint64_t* sign) {
     const int blocks = digits.blocks(), width = extent.words_per_plane;
-    if (digits.block == 4) {
+    const size_t words = 8 * blocks;  // of a group's tables
+    uint64_t drawn[8 * most_blocks + slack];
+    const uint64_t* group = nullptr;
+    const Source d{opened, 0, {}};
+    Elements elements{d, extent.n, {}};
+    const bool narrow = digits.block == 4;
+    auto begin = [&](size_t g, const uint64_t* values) {
+        group = read_words(tables, g * words, words, drawn);
+        if (sign) put_sign(sign, values, (narrow ? 32 : 8) * g, narrow ? 32 : 8, extent, digits.drop + digits.width);
+    };
+    if (narrow) {
         uint32_t *const lts = (uint32_t*)lt, *const eqs = (uint32_t*)eq;
-        each_narrow(opened, extent, digits, [&](size_t g, int j, Narrow hot) {
-            const Narrow table = load_narrow((const uint16_t*)tables + (g * blocks + j) * 32);
+        each_narrow(elements, extent, digits, begin, [&](size_t g, int j, Narrow hot) {
+            const Narrow table = load_narrow((const uint16_t*)group + j * 32);
             const size_t at = (g / (2 * width) * blocks + j) * 2 * width + g % (2 * width);
             if (!equal) lts[at] = test(table, hot);
             eqs[at] = test(equal ? table : steps(table, lead), hot);
@@ -190,23 +226,35 @@ static void look_up(const uint64_t* opened, const Extent& extent, const Digits& 
         return;
     }
     uint8_t *const lts = (uint8_t*)lt, *const eqs = (uint8_t*)eq;
-    each_wide(opened, extent, digits, [&](size_t g, int j, Words hot) {
-        const Words table = load(tables + (g * blocks + j) * 8);
+    each_wide(elements, extent, digits, begin, [&](size_t g, int j, Words hot) {
+        const Words table = load(group + j * 8);
         const size_t at = (g / (8 * width) * blocks + j) * 8 * width + g % (8 * width);
         if (!equal) lts[at] = test_wide(table, hot);
         eqs[at] = test_wide(equal ? table : table ^ (table << 1) ^ all(lead), hot);
     });
 }
 
-static void deal_tables(const uint64_t* mask, const Extent& extent, const Digits& digits, bool equal, uint64_t* tables) {
+static void deal_tables(const Source& mask, const Extent& extent, const Digits& digits, bool equal, const Source& less,
+                        uint64_t* tables, uint64_t* sign) {
     const int blocks = digits.blocks();
-    if (digits.block == 4)
-        each_narrow(mask, extent, digits, [&](size_t g, int j, Narrow hot) {
-            store_narrow((uint16_t*)tables + (g * blocks + j) * 32, equal ? hot : below(hot));
+    const size_t words = 8 * blocks;
+    uint64_t drawn[8 * most_blocks + slack] = {};
+    Elements elements{mask, extent.n, {}};
+    const bool narrow = digits.block == 4;
+    auto begin = [&](size_t g, const uint64_t* values) {
+        if (less.count) read_words(less, g * words, words, drawn);
+        if (sign) put_sign(sign, values, (narrow ? 32 : 8) * g, narrow ? 32 : 8, extent, digits.drop + digits.width);
+    };
+    if (narrow)
+        each_narrow(elements, extent, digits, begin, [&](size_t g, int j, Narrow hot) {
+            Words table;
+            const Narrow clear = equal ? hot : below(hot);
+            std::memcpy(&table, &clear, sizeof table);
+            store(tables + g * words + 8 * j, table ^ load(drawn + 8 * j));
         });
     else
-        each_wide(mask, extent, digits, [&](size_t g, int j, Words hot) {
-            store(tables + (g * blocks + j) * 8, equal ? hot : hot - all(1));
+        each_wide(elements, extent, digits, begin, [&](size_t g, int j, Words hot) {
+            store(tables + g * words + 8 * j, (equal ? hot : hot - all(1)) ^ load(drawn + 8 * j));
         });
 }
 
@@ -215,9 +263,13 @@ static void run_program(const PlaneProgram& program, size_t superblocks) {
     Plane scratch[most_temporaries];
     constexpr size_t size = sizeof(Plane);
     uint8_t* base[most_plane_arrays];
-    for (int i = 0; i < most_plane_arrays; ++i) base[i] = (uint8_t*)program.arrays[i];
+    for (int i = 0; i < most_plane_arrays; ++i) base[i] = (uint8_t*)program.memory[i];
     base[temporaries] = (uint8_t*)scratch;
     for (size_t s = 0; s < superblocks; ++s) {
+        for (int i = 0; i < temporaries; ++i) {
+            const size_t words = program.planes[i] * (size / 8);
+            if (program.arrays[i].count) read_words(program.arrays[i], s * words, words, program.memory[i]);
+        }
         for (const PlaneStep* step = program.steps; step != program.steps + program.count; ++step) {
             uint8_t* const d = base[step->d_array] + size * step->d;
             Plane a, b, out;
@@ -234,7 +286,8 @@ static void run_program(const PlaneProgram& program, size_t superblocks) {
             }
             std::memcpy(d, &out, size);
         }
-        for (int i = 0; i < temporaries; ++i) base[i] += size * program.planes[i];
+        for (int i = 0; i < temporaries; ++i)
+            if (!program.arrays[i].count) base[i] += size * program.planes[i];
     }
 }
 
@@ -245,31 +298,10 @@ static void planes(const PlaneProgram& program, size_t superblocks, int words_pe
         run_program<uint64_t>(program, superblocks);
 }
 
-// Bit `position` of each value, packed; the last word is filled with zeros.
-static void bit_plane(const uint64_t* values, size_t n, int position, uint64_t* words) {
-    for (size_t w = 0; 64 * w < n; ++w) {
-        uint64_t word = 0;
-        const size_t count = n - 64 * w < 64 ? n - 64 * w : 64;
-        const uint64_t* from = values + 64 * w;
-#if defined(MPCRT_ZMM)
-        if (count == 64) {
-            const __m512i bit = _mm512_set1_epi64(1ull << position);
-            for (int i = 0; i < 8; ++i)
-                word |= (uint64_t)_mm512_test_epi64_mask(_mm512_loadu_si512(from + 8 * i), bit) << 8 * i;
-            words[w] = word;
-            continue;
-        }
-#endif
-        for (size_t i = 0; i < count; ++i) word |= (from[i] >> position & 1) << i;
-        words[w] = word;
-    }
-}
-
 void add_compare(Table& table) {
     table.look_up = look_up;
     table.deal_tables = deal_tables;
     table.planes = planes;
-    table.bit_plane = bit_plane;
 }
 
 }  // namespace mpcrt::MPCRT_LEVEL

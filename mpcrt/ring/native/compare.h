@@ -3,6 +3,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "source.h"
+
 namespace mpcrt {
 
 // Digits of `block` bits (4 or 6) of bits drop .. drop + width - 1; the last digit may be narrower.
@@ -31,8 +33,9 @@ constexpr int most_temporaries = 1024;
 struct PlaneProgram {
     const PlaneStep* steps;
     size_t count;
-    uint64_t* arrays[most_plane_arrays];
-    size_t planes[most_plane_arrays];  // a superblock, of each array
+    Source arrays[most_plane_arrays];
+    uint64_t* memory[most_plane_arrays];  // of the array, or (its planes and `slack` words) of a drawn one's superblock
+    size_t planes[most_plane_arrays];     // a superblock, of each array
 };
 
 }  // namespace mpcrt

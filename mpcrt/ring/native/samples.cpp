@@ -2,11 +2,8 @@
 // are double-precision without fused multiply-adds, the same at every level, within rounding of the reference.
 #include "samples.h"
 
-#include "simd.h"
+#include "draw.h"
 #include "table.h"
-#if !defined(MPCRT_LEVEL_portable)
-#include "aes.h"
-#endif
 
 namespace mpcrt::MPCRT_LEVEL {
 
@@ -16,42 +13,20 @@ MPCRT_INLINE Signed as_signed(Words v) { return (Signed)v; }
 // Arithmetic shift right; products and sums wrap in Words, where overflow is defined.
 MPCRT_INLINE Words shifted(Words v, int bits) { return (Words)(as_signed(v) >> bits); }
 
-// Lanes 0 .. count - 1; the others zero.
-MPCRT_INLINE Words load_some(const uint64_t* from, size_t count) {
-    if (count >= lanes) return load(from);
-    uint64_t padded[lanes] = {};
-    for (size_t i = 0; i < count; ++i) padded[i] = from[i];
-    return load(padded);
-}
-
-MPCRT_INLINE void store_some(uint64_t* to, Words v, size_t count) {
-    if (count >= lanes) return store(to, v);
-    for (size_t i = 0; i < count; ++i) to[i] = v[i];
-}
-
-constexpr size_t block = 64;  // elements at a time: eight vectors, as many as hide the latency of AES
-
-MPCRT_INLINE int vectors_of(size_t count) { return count >= block ? 8 : (int)((count + lanes - 1) / lanes); }
-
 // Elements e .. e + 63 of a row of samples [rows, n].
-MPCRT_INLINE void row_of(const uint64_t* samples, const Drawn& drawn, size_t n, size_t row, size_t e, Words* out) {
-    const uint64_t at = row * n + e;
-#if !defined(MPCRT_LEVEL_portable)
-    if (drawn.key) return encrypt_counters<8>(*drawn.key, drawn.stream, (drawn.offset + at) / 2, out);
-#endif
-    (void)drawn;
-    for (int i = 0; i < vectors_of(n - e); ++i) out[i] = load_some(samples + at + lanes * i, n - e - lanes * i);
+MPCRT_INLINE void row_of(const Source& samples, size_t n, size_t row, size_t e, Words* out) {
+    if (samples.count) return draw<8>(samples.drawn[0], row * n + e, out);
+    load_block(samples.data + row * n, n, e, out);
 }
 
-// Stores such a row less the corrections' words.
-MPCRT_INLINE void put_row(uint64_t* samples, const Corrections& less, size_t n, size_t row, size_t e, Words* values) {
-    const uint64_t at = row * n + e;
-    for (int c = 0; c < less.count; ++c) {
+// Stores such a row less what others draw.
+MPCRT_INLINE void put_row(uint64_t* samples, const Source& less, size_t n, size_t row, size_t e, Words* values) {
+    for (int d = 0; d < less.count; ++d) {
         Words drawn[8];
-        row_of(nullptr, less.drawn[c], n, row, e, drawn);
+        draw<8>(less.drawn[d], row * n + e, drawn);
         for (int i = 0; i < 8; ++i) values[i] -= drawn[i];
     }
-    for (int i = 0; i < vectors_of(n - e); ++i) store_some(samples + at + lanes * i, values[i], n - e - lanes * i);
+    store_block(samples + row * n, n, e, values);
 }
 
 template <class Vector, class T> MPCRT_INLINE Vector gathered(const T* table, Words at) {
@@ -100,7 +75,7 @@ MPCRT_INLINE Angle turn(Words phase, const Turns<int64_t>& table) {
     return rotated({gathered<Words>(table.cosines, at), gathered<Words>(table.sines, at)}, {cosine, sine});
 }
 
-static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn& drawn, const SeriesBasis& basis,
+static void series_sum(const uint64_t* d, size_t n, const Source& samples, const SeriesBasis& basis,
                        const Turns<int64_t>& table, uint64_t* out) {
     for (size_t e = 0; e < n; e += block) {
         const int used = vectors_of(n - e);
@@ -112,12 +87,12 @@ static void series_sum(const uint64_t* d, size_t n, const uint64_t* samples, con
             step[i] = basis.first == basis.step ? here[i] : turn(mul(phase, all(basis.step)), table);
         }
         for (int k = 0; k < basis.harmonics; ++k) {
-            row_of(samples, drawn, n, 2 * k, e, row);
+            row_of(samples, n, 2 * k, e, row);
             for (int i = 0; i < used; ++i) {
                 if (k) here[i] = rotated(here[i], step[i]);
                 sum[i] += mul(narrowed(here[i].cosine, basis.public_bits), row[i]);
             }
-            row_of(samples, drawn, n, 2 * k + 1, e, row);
+            row_of(samples, n, 2 * k + 1, e, row);
             for (int i = 0; i < used; ++i) sum[i] += mul(narrowed(here[i].sine, basis.public_bits), row[i]);
         }
         for (int i = 0; i < used; ++i) store_some(out + e + lanes * i, sum[i], n - e - lanes * i);
@@ -135,15 +110,14 @@ MPCRT_INLINE Words exp_of(Words low, const ExpBasis& basis) {
     return shifted(product + all(1ull << (shift - 1)), shift);
 }
 
-static void exp_sum(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn& drawn, const ExpBasis& basis,
-                    uint64_t* out) {
+static void exp_sum(const uint64_t* d, size_t n, const Source& samples, const ExpBasis& basis, uint64_t* out) {
     for (size_t e = 0; e < n; e += block) {
         const int used = vectors_of(n - e);
         Words moved[8], row[8], chosen[8] = {};
         for (int i = 0; i < used; ++i)
             moved[i] = load_some(d + e + lanes * i, n - e - lanes * i) - all(basis.origin);
         for (int v = 0; v < 4; ++v) {
-            row_of(samples, drawn, n, v, e, row);
+            row_of(samples, n, v, e, row);
             for (int i = 0; i < used; ++i) chosen[i] |= row[i] & (Words)((moved[i] >> basis.bits & all(3)) == all(v));
         }
         const Words low = all((1ull << basis.bits) - 1);
@@ -205,14 +179,15 @@ MPCRT_INLINE Point unit(Words phase, const Turns<double>& table) {
     return times({gathered<Reals>(table.cosines, at), gathered<Reals>(table.sines, at)}, {cosine, sine});
 }
 
-static void series_deal(const uint64_t* mask, size_t n, const SeriesBasis& basis, bool odd, const double* coefficients,
-                        const Turns<double>& table, const Corrections& less, uint64_t* samples) {
+static void series_deal(const Source& mask, size_t n, const SeriesBasis& basis, bool odd, const double* coefficients,
+                        const Turns<double>& table, const Source& less, uint64_t* samples) {
     for (size_t e = 0; e < n; e += block) {
         const int used = vectors_of(n - e);
         Point here[8], step[8];
-        Words cosines[8] = {}, sines[8] = {};
+        Words l[8], cosines[8] = {}, sines[8] = {};
+        read(mask, n, e, l);
         for (int i = 0; i < used; ++i) {
-            const Words phase = mul(load_some(mask + e + lanes * i, n - e - lanes * i), all(basis.multiplier));
+            const Words phase = mul(l[i], all(basis.multiplier));
             here[i] = unit(mul(phase, all(basis.first)), table);
             step[i] = unit(mul(phase, all(basis.step)), table);
         }
@@ -230,21 +205,22 @@ static void series_deal(const uint64_t* mask, size_t n, const SeriesBasis& basis
 }
 
 // S[v] = scale e^-low e^(-8 ((top - v) mod 4)); `table` has scale e^(-i 2^-7), i < 1024.
-static void exp_deal(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
-                     const Corrections& less, uint64_t* samples) {
+static void exp_deal(const Source& mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
+                     const Source& less, uint64_t* samples) {
     constexpr double taylor[] = {-1.0 / 120, 1.0 / 24, -1.0 / 6, 0.5, -1.0, 1.0};
     const uint64_t rest_mask = bits > 10 ? (1ull << (bits - 10)) - 1 : 0;
     for (size_t e = 0; e < n; e += block) {
         const int used = vectors_of(n - e);
-        Words top[8], row[8] = {};
+        Words l[8], top[8], row[8] = {};
         Reals below[8];
+        read(mask, n, e, l);
         for (int i = 0; i < used; ++i) {
-            const Words l = load_some(mask + e + lanes * i, n - e - lanes * i), low = l & all((1ull << bits) - 1);
+            const Words low = l[i] & all((1ull << bits) - 1);
             const Words at = bits > 10 ? low >> (bits - 10) : low << (10 - bits);
             const Reals r = real_of(low & all(rest_mask)) * each(unit_size);
             Reals series = each(1.0 / 720);
             for (const double c : taylor) series = series * r + each(c);
-            top[i] = l >> bits;
+            top[i] = l[i] >> bits;
             below[i] = gathered<Reals>(table, at) * series;
         }
         for (uint64_t v = 0; v < 4; ++v) {

@@ -3,24 +3,9 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "key.h"
+#include "source.h"
 
 namespace mpcrt {
-
-// Where a matrix of samples [rows, n] comes from: memory, or a stream from an even word offset on (n even then).
-struct Drawn {
-    const Key* key;
-    Stream stream;
-    uint64_t offset;
-};
-
-constexpr int most_drawn = 8;
-
-// Streams that the dealer subtracts from what it deals.
-struct Corrections {
-    int count;
-    Drawn drawn[most_drawn];
-};
 
 constexpr int trig_bits = 30;
 

@@ -1,91 +1,138 @@
-// Elementwise protocol steps, each one pass over a chunk.
+// Elementwise protocol steps, each one pass over a chunk; masks and shares that need not be in memory are drawn on the way.
 #include "steps.h"
 
-#include "simd.h"
+#include "draw.h"
 #include "table.h"
 
 namespace mpcrt::MPCRT_LEVEL {
 
-typedef uint32_t Halves __attribute__((vector_size(32)));
-
-// Words e .. e + count - 1, at most eight; the other lanes are zero.
-MPCRT_INLINE Words fetch(const uint64_t* from, size_t e, size_t count) {
-    if (count >= lanes) return load(from + e);
-    uint64_t padded[lanes] = {};
-    for (size_t i = 0; i < count; ++i) padded[i] = from[e + i];
-    return load(padded);
-}
-
-MPCRT_INLINE Words fetch(Vector v, size_t e, size_t count) {
-    if (!v.narrow) return fetch((const uint64_t*)v.data, e, count);
-    uint32_t padded[lanes] = {};
-    const uint32_t* from = (const uint32_t*)v.data + e;
-    if (count < lanes) {
-        for (size_t i = 0; i < count; ++i) padded[i] = from[i];
-        from = padded;
-    }
-    Halves halves;
-    std::memcpy(&halves, from, sizeof halves);
-    return __builtin_convertvector(halves, Words);
-}
-
-MPCRT_INLINE void put(uint64_t* to, size_t e, Words v, size_t count) {
-    if (count >= lanes) return store(to + e, v);
-    for (size_t i = 0; i < count; ++i) to[e + i] = v[i];
-}
-
-// lead dx dy - dx ly - lx dy
-static void cross(size_t n, const uint64_t* dx, const uint64_t* dy, const uint64_t* lx, const uint64_t* ly, bool lead,
-                  uint64_t* out) {
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words x = fetch(dx, e, count), y = fetch(dy, e, count);
-        Words other = lead ? y : all(0);
-        if (ly) other -= fetch(ly, e, count);
-        Words sum = mul(x, other);
-        if (lx) sum -= mul(fetch(lx, e, count), y);
-        put(out, e, sum, count);
+// lead dx dy - dx ly - lx dy + mask
+static void cross(size_t n, const uint64_t* dx, const uint64_t* dy, const Source& lx, const Source& ly, const Source& mask,
+                  bool lead, uint64_t* out) {
+    for (size_t e = 0; e < n; e += block) {
+        Words x[8], y[8], other[8], sum[8];
+        load_block(dx, n, e, x);
+        load_block(dy, n, e, y);
+        read(ly, n, e, other);
+        read(mask, n, e, sum);
+        for (int i = 0; i < 8; ++i) sum[i] += mul(x[i], (lead ? y[i] : all(0)) - other[i]);
+        if (lx.given()) {
+            read(lx, n, e, other);
+            for (int i = 0; i < 8; ++i) sum[i] -= mul(other[i], y[i]);
+        }
+        store_block(out, n, e, sum);
     }
 }
 
-// lead ((D + c >> k) - (c >> k)) + (1 - msb(D + c)) 2^(64 - k) m, c = 2^62, 0 < k < 64
-static void settle(size_t n, const uint64_t* opened, int bits, Vector sign, bool lead, uint64_t* out) {
-    constexpr uint64_t offset = 1ull << 62;
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words moved = fetch(opened, e, count) + all(offset);
-        const Words present = (Words)((Signed)~moved >> 63);
-        Words sum = fetch(sign, e, count) << (64 - bits) & present;
-        if (lead) sum += (moved >> bits) - all(offset >> bits);
-        put(out, e, sum, count);
+// mask - lx ly
+static void absorb(size_t n, const Source& lx, const Source& ly, const Source& mask, uint64_t* out) {
+    for (size_t e = 0; e < n; e += block) {
+        Words x[8], y[8], sum[8];
+        read(lx, n, e, x);
+        read(ly, n, e, y);
+        read(mask, n, e, sum);
+        for (int i = 0; i < 8; ++i) sum[i] -= mul(x[i], y[i]);
+        store_block(out, n, e, sum);
     }
 }
+
+constexpr uint64_t offset = 1ull << 62;
+
+// All bits set where 1 - msb(D + 2^62) is 1.
+MPCRT_INLINE Words present(Words moved) { return (Words)((Signed)~moved >> 63); }
+
+MPCRT_INLINE void read_either(const Source& from, bool narrow, size_t n, size_t e, Words* out) {
+    narrow ? read_narrow(from, n, e, out) : read(from, n, e, out);
+}
+
+// lead ((D + c >> k) - (c >> k)) + (1 - msb(D + c)) 2^(64 - k) m - R, c = 2^62, 0 < k < 64
+static void settle(size_t n, const uint64_t* opened, int bits, const Source& sign, bool narrow, const Source& top, bool lead,
+                   uint64_t* out) {
+    for (size_t e = 0; e < n; e += block) {
+        Words d[8], m[8], r[8];
+        load_block(opened, n, e, d);
+        read_either(sign, narrow, n, e, m);
+        read(top, n, e, r);
+        for (int i = 0; i < 8; ++i) {
+            const Words moved = d[i] + all(offset);
+            m[i] = (m[i] << (64 - bits) & present(moved)) - r[i];
+            if (lead) m[i] += (moved >> bits) - all(offset >> bits);
+        }
+        store_block(out, n, e, m);
+    }
+}
+
+// Eight elements' bits as lanes of all ones or zeros.
+MPCRT_INLINE Words spread(uint64_t bits) { return (Words)((all(bits) & Words{1, 2, 4, 8, 16, 32, 64, 128}) != all(0)); }
 
 // A (c ? lead - beta : beta) + sum of coefficient (c ? share - crossed : crossed)
 static void select(size_t n, const Select& s, uint64_t* out) {
-    const Words place = {1, 2, 4, 8, 16, 32, 64, 128}, leading = all(s.lead);
-    for (size_t e = 0; e < n; e += lanes) {
-        const size_t count = n - e;
-        const Words c = (Words)((all(s.bits[e / 64] >> e % 64) & place) != all(0));
-        const Words beta = fetch(s.beta, e, count);
-        Words sum = (beta ^ c) - c + (leading & c);
-        if (s.factor) sum = mul(sum, fetch(s.factor, e, count));
-        for (int i = 0; i < s.terms; ++i) {
-            const SelectTerm& term = s.term[i];
-            const Words chosen = (fetch(term.crossed, e, count) ^ c) - c + (fetch(term.share, e, count) & c);
-            if (term.coefficient.data)
-                sum += mul(chosen, fetch(term.coefficient, e, count));
-            else
-                sum -= chosen;
+    const Words leading = all(s.lead);
+    for (size_t e = 0; e < n; e += block) {
+        const uint64_t bits = s.bits[e / block];
+        Words d[8], sum[8], c[8], share[8], crossed[8];
+        load_block(s.opened, n, e, d);
+        read(s.beta, n, e, sum);
+        for (int i = 0; i < 8; ++i) {
+            c[i] = spread(bits >> 8 * i);
+            const Words value = s.drop ? (d[i] + all(offset) >> s.drop) - all(offset >> s.drop) : d[i];
+            sum[i] = mul((sum[i] ^ c[i]) - c[i] + (leading & c[i]), value);
         }
-        put(out, e, sum, count);
+        for (int t = 0; t < s.terms; ++t) {
+            read_either(s.share[t], t && s.narrow, n, e, share);
+            read_either(s.crossed[t], t && s.narrow, n, e, crossed);
+            for (int i = 0; i < 8; ++i) {
+                const Words chosen = (crossed[i] ^ c[i]) - c[i] + (share[i] & c[i]);
+                sum[i] += t ? chosen << (64 - s.drop) & present(d[i] + all(offset)) : -chosen;
+            }
+        }
+        store_block(out, n, e, sum);
+    }
+}
+
+MPCRT_INLINE void deal_row(const Row& row, size_t n, size_t e, const Words* values, uint64_t* out) {
+    if (!row.narrow) {
+        Words rest[8] = {};
+        if (row.less.count) draw_all<8, false>(row.less, e, rest);
+        for (int i = 0; i < 8; ++i) rest[i] = (values[i] >> row.shift) - rest[i];
+        return store_block(out, n, e, rest);
+    }
+    Halves rest[4];
+    for (int i = 0; i < 8; ++i) {
+        const EightHalves half = __builtin_convertvector(values[i] >> row.shift, EightHalves);
+        std::memcpy((uint32_t*)rest + lanes * i, &half, sizeof half);
+    }
+    for (int d = 0; d < row.less.count; ++d) {
+        Words drawn[4];
+        draw<4>(row.less.drawn[d], e / 2, drawn);
+        for (int i = 0; i < 4; ++i) rest[i] -= (Halves)drawn[i];
+    }
+    const size_t words = (n - e + 1) / 2;
+    std::memcpy(out + e / 2, rest, sizeof(uint64_t) * (words < block / 2 ? words : block / 2));
+}
+
+// The rows one after the other; without a mask it is 1, with bits it counts where they are set.
+static void deal(size_t n, const Source& mask, const uint64_t* bits, const Dealt& rows, uint64_t* out) {
+    for (size_t e = 0; e < n; e += block) {
+        Words values[8];
+        if (mask.given())
+            read(mask, n, e, values);
+        else
+            for (auto& v : values) v = all(1);
+        if (bits)
+            for (int i = 0; i < 8; ++i) values[i] &= spread(bits[e / block] >> 8 * i);
+        if (n - e < block) clear_beyond(n, e, values);
+        uint64_t* to = out;
+        for (int r = 0; r < rows.count; to += rows.words(r++, n)) deal_row(rows.row[r], n, e, values, to);
     }
 }
 
 void add_steps(Table& table) {
     table.cross = cross;
+    table.absorb = absorb;
     table.settle = settle;
     table.select = select;
+    table.deal = deal;
 }
 
 }  // namespace mpcrt::MPCRT_LEVEL

@@ -1,29 +1,35 @@
 // Operands of the elementwise protocol steps. Formulas: mpcrt/ring/reference_steps.py.
 #pragma once
-#include <cstddef>
-#include <cstdint>
+#include "source.h"
 
 namespace mpcrt {
 
-// n words, or n 32-bit values that count as words; null: zeros (or, for a coefficient, -1).
-struct Vector {
-    const void* data;
-    bool narrow;
-};
-
-constexpr int most_terms = 4;
-
-struct SelectTerm {
-    Vector share, crossed, coefficient;
-};
-
+// D of a wire, or (drop > 0) of what a fork truncates by `drop` bits, with the parts that the dealer knows: a share of the
+// mask, or of R and m (32 bits each where narrow).
 struct Select {
-    const uint64_t* bits;    // packed
-    const uint64_t* beta;    // my share of the bit's mask
-    const uint64_t* factor;  // A, or null for 1
+    const uint64_t* bits;  // the public c, packed
+    Source beta;
     bool lead;
-    int terms;
-    SelectTerm term[most_terms];
+    const uint64_t* opened;
+    int drop;
+    bool narrow;
+    int terms;  // 0: x is public
+    Source share[2], crossed[2];
+};
+
+// One vector to deal: the (selected) mask shifted right, less what others draw; two values a word where narrow.
+struct Row {
+    int shift;
+    bool narrow;
+    Source less;
+};
+
+constexpr int most_rows = 4;
+
+struct Dealt {
+    int count;
+    Row row[most_rows];
+    size_t words(int r, size_t n) const { return row[r].narrow ? (n + 1) / 2 : n; }
 };
 
 }  // namespace mpcrt

@@ -21,25 +21,28 @@ struct Table {
     void (*pack)(const uint8_t* bits, size_t n, uint64_t* words);
     void (*unpack)(const uint64_t* words, size_t n, uint8_t* bits);
     // compare.cpp
-    void (*look_up)(const uint64_t* opened, const Extent&, const Digits&, const uint64_t* tables, bool equal, bool lead,
-                    uint64_t* lt, uint64_t* eq);
-    void (*deal_tables)(const uint64_t* mask, const Extent&, const Digits&, bool equal, uint64_t* tables);
+    void (*look_up)(const uint64_t* opened, const Extent&, const Digits&, const Source& tables, bool equal, bool lead,
+                    uint64_t* lt, uint64_t* eq, uint64_t* sign);
+    void (*deal_tables)(const Source& mask, const Extent&, const Digits&, bool equal, const Source& less, uint64_t* tables,
+                        uint64_t* sign);
     void (*planes)(const PlaneProgram&, size_t superblocks, int words_per_plane);
-    void (*bit_plane)(const uint64_t* values, size_t n, int position, uint64_t* words);
     // samples.cpp
-    void (*series_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn&, const SeriesBasis&,
-                       const Turns<int64_t>&, uint64_t* out);
-    void (*exp_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const Drawn&, const ExpBasis&, uint64_t* out);
+    void (*series_sum)(const uint64_t* d, size_t n, const Source& samples, const SeriesBasis&, const Turns<int64_t>&,
+                       uint64_t* out);
+    void (*exp_sum)(const uint64_t* d, size_t n, const Source& samples, const ExpBasis&, uint64_t* out);
     void (*chebyshev_sum)(const uint64_t* d, size_t n, const uint64_t* samples, const ChebyshevBasis&, uint64_t* out);
-    void (*series_deal)(const uint64_t* mask, size_t n, const SeriesBasis&, bool odd, const double* coefficients,
-                        const Turns<double>&, const Corrections&, uint64_t* samples);
-    void (*exp_deal)(const uint64_t* mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
-                     const Corrections&, uint64_t* samples);
+    void (*series_deal)(const Source& mask, size_t n, const SeriesBasis&, bool odd, const double* coefficients,
+                        const Turns<double>&, const Source& less, uint64_t* samples);
+    void (*exp_deal)(const Source& mask, size_t n, int bits, double unit_size, const double* table, const double* steps,
+                     const Source& less, uint64_t* samples);
     // steps.cpp
-    void (*cross)(size_t n, const uint64_t* dx, const uint64_t* dy, const uint64_t* lx, const uint64_t* ly, bool lead,
-                  uint64_t* out);
-    void (*settle)(size_t n, const uint64_t* opened, int bits, Vector sign, bool lead, uint64_t* out);
+    void (*cross)(size_t n, const uint64_t* dx, const uint64_t* dy, const Source& lx, const Source& ly, const Source& mask,
+                  bool lead, uint64_t* out);
+    void (*absorb)(size_t n, const Source& lx, const Source& ly, const Source& mask, uint64_t* out);
+    void (*settle)(size_t n, const uint64_t* opened, int bits, const Source& sign, bool narrow, const Source& top, bool lead,
+                   uint64_t* out);
     void (*select)(size_t n, const Select&, uint64_t* out);
+    void (*deal)(size_t n, const Source& mask, const uint64_t* bits, const Dealt&, uint64_t* out);
 };
 
 // The kernels in use.
