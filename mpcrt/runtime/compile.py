@@ -10,6 +10,7 @@ import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class Cache:
             pinned,
             treedef,
             tuple(map(_leaf_key, abstract)),
-            jax.dtypes.canonicalize_dtype(np.float64),
+            _x64(),
         )
         entry = self._entries.get(key)
         if entry is not None:
@@ -210,6 +211,17 @@ def _abstract(source: Source) -> Any:
 
 def canonical(name: str) -> np.dtype:
     """The dtype JAX computes in; the owner refuses integers that do not fit it."""
+    return _canonical(name, _x64())
+
+
+def _x64() -> bool:
+    import jax
+
+    return bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]  # one of JAX's dynamic flags
+
+
+@cache
+def _canonical(name: str, x64: bool) -> np.dtype:
     import jax
     import ml_dtypes
 

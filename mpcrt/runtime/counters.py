@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
     from mpcrt.runtime.executor import Devices
 
-PARTY_KINDS = (Kind.INPUT, Kind.OPEN, Kind.REVEAL, Kind.PUBLISH)
+PARTY_KINDS = frozenset(map(int, (Kind.INPUT, Kind.OPEN, Kind.REVEAL, Kind.PUBLISH)))
 REPORT_LIMIT = 1 << 16
 
 
@@ -48,21 +48,18 @@ class Counters:
     """The counters of one process; `others` holds what the other parties' calls carried."""
 
     def __init__(self, link: Link, devices: Devices, config: ClusterConfig) -> None:
-        self._link, self._devices, self._config = link, devices, config
+        self._link, self._devices = link, devices
+        self._computing, self._dealers = frozenset(config.computing), frozenset(config.dealers)
         self.others: Mapping[str, list[int]] = {}
 
     def mine(self) -> list[int]:
         """[rounds, bytes sent to computing parties, bytes received from dealers] of this process."""
-        config, me = self._config, self._link.name
-        if me not in config.computing:
+        if self._link.name not in self._computing:
             return [0, 0, 0]
-        sent = sum(self._bytes("sent", p, PARTY_KINDS) for p in config.computing if p != me)
-        dealt = sum(self._bytes("received", d, (Kind.DEAL,)) for d in config.dealers)
-        return [self._devices.rounds, sent, dealt]
-
-    def _bytes(self, direction: str, peer: str, kinds: Iterable[Kind]) -> int:
-        counts = [self._link.statistics.total(direction, peer=peer, kind=int(kind)) for kind in kinds]
-        return sum(c.payload + c.header for c in counts)
+        sent, received = self._link.statistics.sent, self._link.statistics.received
+        shared = sum(c.bytes for (p, kind), c in list(sent.items()) if kind in PARTY_KINDS and p in self._computing)
+        dealt = sum(c.bytes for (p, kind), c in list(received.items()) if kind == Kind.DEAL and p in self._dealers)
+        return [self._devices.rounds, shared, dealt]
 
     def totals(self) -> Statistics:
         """Over all parties, as far as this process has heard."""

@@ -20,6 +20,11 @@ class Count:
     payload: int = 0
     header: int = 0
 
+    @property
+    def bytes(self) -> int:
+        """All that crossed."""
+        return self.payload + self.header
+
     def __add__(self, other: Count) -> Count:
         return Count(self.messages + other.messages, self.payload + other.payload, self.header + other.header)
 
