@@ -1,5 +1,6 @@
-"""How much memory this process has used at most."""
+"""How much memory this process has used at most, and how much there is."""
 
+import os
 import resource
 from pathlib import Path
 
@@ -13,3 +14,11 @@ def peak_rss_mb() -> float:
     except (OSError, ValueError):
         pass
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def physical_bytes() -> int:
+    """Of this machine; a container may allow less."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return 1 << 34

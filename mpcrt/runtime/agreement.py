@@ -2,7 +2,8 @@
 
 For call n each party with the program sends every process one message: the running digest, a description for people,
 and the commands that follow from the call. Equal bytes mean agreement on everything up to call n. Beside the body
-travels what need not be equal: counters, dropped wires, and plans for those who have no program.
+travels what need not be equal: counters and dropped wires; and, as buffers of their own, plans for those who have no
+program.
 """
 
 from __future__ import annotations
@@ -12,13 +13,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mpcrt.errors import DisagreementError, ProtocolError
+import numpy as np
+
+from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.plan import Plan
 from mpcrt.runtime.commands import MAX_BODY, Command, decode, encode, pack, unpack
 from mpcrt.transport.link import Address, Kind, Link
 
-MAX_EXTRAS = 1 << 31
-DIFFERENCE_LIMIT = 1 << 27
+MAX_EXTRAS = 1 << 22
+MAX_RELEASED = 1 << 14
+MAX_PLANS = 1 << 30
+"""Bytes of the plans that come with one call."""
+DIFFERENCE_LIMIT = 1 << 24
 
 
 @dataclass
@@ -27,25 +33,26 @@ class Extras:
 
     counters: list[int] = field(default_factory=list)
     released: list[tuple[str, int]] = field(default_factory=list)
-    plans: list[bytes] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        return pack([self.counters, [list(r) for r in self.released], self.plans])
+        return pack([self.counters, [list(r) for r in self.released]])
 
     @staticmethod
     def decode(data: Any, peer: str) -> Extras:
         import msgpack
 
         try:
-            counters, released, plans = msgpack.unpackb(bytes(data))
+            if memoryview(data).nbytes > MAX_EXTRAS:
+                raise ValueError
+            counters, released = msgpack.unpackb(bytes(data))
             good = len(counters) <= 16 and all(type(n) is int and 0 <= n < 1 << 63 for n in counters)
+            good = good and len(released) <= MAX_RELEASED
             good = good and all(isinstance(d, str) and type(w) is int for d, w in released)
-            good = good and all(isinstance(p, bytes) for p in plans)
         except Exception:
             good = False
         if not good:
             raise ProtocolError(f"{peer} sent a malformed call")
-        return Extras(list(counters), [(d, w) for d, w in released], list(plans))
+        return Extras(list(counters), [(d, w) for d, w in released])
 
 
 class Ledger:
@@ -64,21 +71,20 @@ class Ledger:
     def announce(
         self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes]
     ) -> None:
-        """Send call `number` to everybody; `plans` go only to those without a program."""
+        """Send call `number` to everybody; `plans` go only to those without a program.
+
+        Raises UsageError for a call with more values than one message describes.
+        """
         rows = encode(commands)
         self._digest = hashlib.sha256(self._digest + pack([number, description, rows])).digest()
         body = pack([number, self._digest, description, rows])
+        if len(body) > MAX_BODY:
+            raise UsageError(f"call {number} brings too many values at once; stack some of its {len(rows)} arrays")
         self._bodies[number] = body
         self._announced = number
-        usual = extras.encode()
+        beside = extras.encode()
         for peer in self._link.peers:
-            if peer not in self._others and plans:
-                self._send(peer, number, body, Extras(extras.counters, extras.released, plans).encode())
-            else:
-                self._send(peer, number, body, usual)
-
-    def _send(self, peer: str, number: int, body: bytes, extras: bytes) -> None:
-        self._link.send(peer, Address(Kind.STEP, number), body, extras)
+            self._link.send(peer, Address(Kind.STEP, number), body, beside, *(() if peer in self._others else plans))
 
     def agree(self, number: int, peers: Sequence[str] | None = None) -> None:
         """Wait for every call up to `number` of the others (or of `peers`), and compare. Raises DisagreementError."""
@@ -92,7 +98,10 @@ class Ledger:
             self.plans.pop(old, None)
 
     def _compare(self, peer: str, number: int) -> None:
-        body, extras = self._link.recv(peer, Address(Kind.STEP, number), limit=MAX_BODY + MAX_EXTRAS)
+        received = self._link.recv(peer, Address(Kind.STEP, number), limit=MAX_BODY + MAX_EXTRAS)
+        if len(received) != 2:
+            raise ProtocolError(f"{peer} sent a malformed call")
+        body, extras = received
         self.counters[peer] = Extras.decode(extras, peer).counters
         mine = self._bodies[number]
         if bytes(body) != mine:
@@ -147,6 +156,8 @@ def _brief(row: list) -> str:
 
 def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list]:
     """(number, digest, description, command rows) of a call's message. Raises ProtocolError."""
+    if (size := memoryview(data).nbytes) > MAX_BODY:
+        raise ProtocolError(f"{peer} sent a call of {size} bytes; at most {MAX_BODY} are allowed")
     fields = unpack(data, f"call from {peer}")
     good = isinstance(fields, list) and len(fields) == 4
     if not good or type(fields[0]) is not int or not isinstance(fields[1], bytes) or not isinstance(fields[2], str):
@@ -163,18 +174,26 @@ class Follower:
     def __init__(self, link: Link, programs: Sequence[str]) -> None:
         self._link, self._programs = link, tuple(programs)
         self._number = 0
-        self.plans: list[bytes] = []
+        self.plans: dict[str, bytes] = {}
+        """Plans that came with the last call, by fingerprint."""
         self.released: list[tuple[str, str, int]] = []
+        """Wires dropped with the last call: (party, device, number)."""
 
     def next(self) -> tuple[int, str, list[Command]]:
         """The next call that every party with the program sends. Raises DisagreementError where they differ."""
         self._number += 1
+        self.plans.clear()
+        self.released.clear()
         first = b""
         for peer in self._programs:
-            body, extras = self._link.recv(peer, Address(Kind.STEP, self._number), limit=MAX_BODY + MAX_EXTRAS)
-            more = Extras.decode(extras, peer)
-            self.plans += more.plans
-            self.released += [(peer, device, wire) for device, wire in more.released]
+            address = Address(Kind.STEP, self._number)
+            received = self._link.recv(peer, address, limit=MAX_BODY + MAX_EXTRAS + MAX_PLANS)
+            if len(received) < 2:
+                raise ProtocolError(f"{peer} sent a malformed call")
+            body, extras, *plans = received
+            for plan in map(np.ndarray.tobytes, plans):
+                self.plans[hashlib.sha256(plan).hexdigest()] = plan
+            self.released += [(peer, device, wire) for device, wire in Extras.decode(extras, peer).released]
             if not first:
                 first = bytes(body)
             elif bytes(body) != first:

@@ -13,7 +13,8 @@ import msgpack
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.types import Type
 
-MAX_BODY = 1 << 26
+MAX_BODY = 1 << 22
+"""Bytes of one call's commands; msgpack may become sixty times as much in memory."""
 MAX_COMMANDS = 1 << 20
 
 

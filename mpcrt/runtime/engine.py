@@ -26,7 +26,7 @@ from mpcrt.errors import (
     UserFunctionError,
 )
 from mpcrt.runtime import calls, commands, current, trees
-from mpcrt.runtime.agreement import Extras, Ledger
+from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
 from mpcrt.runtime.commands import Command
 from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
@@ -40,7 +40,7 @@ from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
 
-META_LIMIT = 1 << 26
+META_LIMIT = 1 << 22
 QUIET_CALLS = 64
 """After so many calls without an agreement there is one, so that what the others sent does not pile up."""
 
@@ -138,7 +138,7 @@ class Engine:
 
     def announce(self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = ()) -> None:
         dropped = []
-        while self.session.dropped:
+        while self.session.dropped and len(dropped) < MAX_RELEASED:
             dropped.append(self.session.dropped.popleft())
         extras = Extras(self.counters.mine(), dropped)
         self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))

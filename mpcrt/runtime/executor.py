@@ -134,6 +134,10 @@ class Devices:
         except KeyError:
             raise ProtocolError(f"no wire {number} on {device}") from None
 
+    def holds(self, device: str, number: int) -> bool:
+        """Whether this process holds that wire."""
+        return (device, number) in self._wires
+
     def release(self, wires: Iterable[tuple[str, int]]) -> None:
         """Forget wires; unknown ones are nothing."""
         for key in wires:

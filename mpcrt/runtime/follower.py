@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mpcrt.errors import DisagreementError, ProtocolError
@@ -36,6 +37,7 @@ class Service:
         self._plans: dict[str, Plan] = {}
         self._schedules: dict[tuple[str, int], Schedule] = {}
         self._dropped: dict[tuple[str, int], set[str]] = {}
+        self._step = 0
         self.number, self.text = 0, ""
 
     def serve(self) -> None:
@@ -43,7 +45,7 @@ class Service:
         while True:
             self.number, self.text = self.number + 1, ""
             self.number, self.text, asked = self._follower.next()
-            self._take_plans()
+            self._take_plans(asked)
             self._take_dropped()
             with self._profile.call(self.number, self.text):
                 for command in asked:
@@ -59,32 +61,43 @@ class Service:
             if peer not in self._roster.programs:
                 self._link.recv(peer, Address(Kind.STEP, self.number), limit=1024)
 
-    def _take_plans(self) -> None:
-        for data in self._follower.plans:
-            plan = Plan.from_bytes(data, self._limits)
-            self._plans[plan.fingerprint] = plan
-        self._follower.plans.clear()
+    def _take_plans(self, asked: Sequence[Command]) -> None:
+        """Decode the plans that this call runs, as all who have the program agree; no others."""
+        for command in asked:
+            if isinstance(command, Run) and command.fingerprint not in self._plans:
+                data = self._follower.plans.get(command.fingerprint)
+                if data is None:
+                    raise ProtocolError(f"call {self.number} runs plan {command.fingerprint[:8]}, which nobody sent")
+                self._plans[command.fingerprint] = Plan.from_bytes(data, self._limits)
 
     def _take_dropped(self) -> None:
         """A wire goes once every party with the program has dropped it."""
         everyone = set(self._roster.programs)
         for peer, device, wire in self._follower.released:
+            if not self._devices.holds(device, wire):
+                continue
             parties = self._dropped.setdefault((device, wire), set())
             parties.add(peer)
             if parties == everyone:
                 del self._dropped[device, wire]
                 self._devices.release([(device, wire)])
-        self._follower.released.clear()
 
     def _execute(self, command: Command) -> None:
+        assert not isinstance(command, End)
+        # masks are drawn at (step, ...): a number used twice would use them twice
+        if command.step <= self._step:
+            raise ProtocolError(f"call {self.number} has step {command.step} after step {self._step}")
+        self._step = command.step
         if isinstance(command, Report):
             self._counters.exchange(command.step, self._link.peers, self._roster.programs)
             return
-        assert not isinstance(command, End)
         if command.device not in self._config.devices:
             raise ProtocolError(f"call {self.number} names a device {command.device!r}")
         if not self._devices.takes_part(command.device):
             return
+        made = command.outputs if isinstance(command, Run) else () if isinstance(command, Reveal) else (command.wire,)
+        if len(set(made)) < len(made) or any(self._devices.holds(command.device, wire) for wire in made):
+            raise ProtocolError(f"call {self.number} makes a wire that there is already")
         match command:
             case Share() | Publish():
                 if command.provider not in self._config.parties or command.provider == self._link.name:
@@ -105,8 +118,6 @@ class Service:
         parties = len(self._config.devices[command.device].parties)
         key = (command.fingerprint, parties)
         if key not in self._schedules:
-            if command.fingerprint not in self._plans:
-                raise ProtocolError(f"call {self.number} runs plan {command.fingerprint[:8]}, which nobody sent")
             plan = self._plans[command.fingerprint]
             log.info(
                 "call %d: a plan of %d ops (%s), agreed by all", self.number, len(plan.nodes), plan.fingerprint[:8]

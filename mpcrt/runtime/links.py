@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -> Link:
     """The link of `party` to everybody else, not yet open. Raises ConfigError for certificates that cannot be used."""
+    from mpcrt.cluster.memory import physical_bytes
     from mpcrt.transport.tls import TlsContext
     from mpcrt.transport.zeromq import ZmqLink
 
@@ -30,4 +31,5 @@ def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -
         connect=config.timeouts.connect,
         idle=config.timeouts.idle,
         tls=context,
+        inbox_limit=min(1 << 33, physical_bytes() // 2),
     )

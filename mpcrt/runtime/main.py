@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("mpcrt.run")
 
-GRACE = 2.0
-"""Seconds that user code has to come back after the run has failed; then the process ends under it."""
+GRACE = 1.0
+"""Seconds that user code, or a long step, has to come back after the run has failed; then the process ends under it."""
 
 
 def run_party(
@@ -54,9 +54,11 @@ def run_party(
     last_word = LastWord(party, options is not None and options.log_json, profile)
     try:
         if program is None:
+            link.on_failure = last_word.start
             return serve(config, link, lambda: connect(config, link, has_program=False), profile)
         return run_program(config, link, program, arguments, last_word, profile)
     except BaseException as failure:
+        last_word.said = True
         leave(failure)
         raise
     finally:
@@ -78,11 +80,15 @@ def use_threads(local_processes: int) -> None:
 
 
 class LastWord:
-    """Ends the process when user code would keep it after the run has failed."""
+    """Ends the process when user code, or a long step, would keep it after the run has failed.
+
+    `said`: the last line comes from who unwinds; only the end is still this one's to see to.
+    """
 
     def __init__(self, party: str, as_json: bool, profile: Profile) -> None:
         self._party, self._json, self._profile = party, as_json, profile
         self._timer: threading.Timer | None = None
+        self.said = False
 
     def start(self, failure: BaseException) -> None:
         """Wait GRACE seconds for an orderly end, then end the process."""
@@ -99,7 +105,8 @@ class LastWord:
             line = json.dumps({"level": "error", "party": self._party, "message": message, "exit_code": code})
         with contextlib.suppress(Exception):
             sys.stdout.flush()
-            print(line, file=sys.stderr, flush=True)
+            if not self.said:
+                print(line, file=sys.stderr, flush=True)
             self._profile.write()
         os._exit(code)
 

@@ -172,7 +172,7 @@ def seeds(name: str) -> list[bytes]:
         case "call":
             rows = commands.encode(asked)  # type: ignore[arg-type]
             body = commands.pack([1, bytes(32), "f(#1) on spu", rows])
-            return [body, commands.pack(rows), Extras([1, 2], [("spu", 3)], [b"plan"]).encode()]
+            return [body, commands.pack(rows), Extras([1, 2], [("spu", 3)]).encode()]
         case "metadata":
             structure, leaves = trees.flatten({"a": [1.0, None], "b": (np.zeros(3), True)})
             return [trees.encode(structure, tuple(map(trees.leaf_type, leaves)))]

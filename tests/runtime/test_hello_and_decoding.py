@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import mpcrt
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, ProtocolError, UsageError
 from mpcrt.plan.types import Type
-from mpcrt.runtime import commands, trees
+from mpcrt.runtime import agreement, commands, trees
 from mpcrt.runtime.agreement import Extras, read_body
 from mpcrt.runtime.commands import End, Publish, Report, Reveal, Run, Share
 
@@ -61,6 +61,67 @@ def test_a_tampered_call_is_refused_by_the_dealer_and_named(world):
     made = world(program, tamper={"bob": tamper})
     assert isinstance(made.failures["dealer"], DisagreementError) and "call 2" in str(made.failures["dealer"])
     assert all(isinstance(e, PeerFailed) and e.code == 4 for n, e in made.failures.items() if n != "dealer")
+
+
+def test_a_workers_plan_comes_once_and_others_are_not_looked_at(world):
+    """A plan that no agreed call runs is neither decoded nor kept; one that is missing is named."""
+
+    def add(peer, address, arrays):
+        if peer == "dealer" and address.kind == 2 and address.call == 1:
+            return [*arrays, np.frombuffer(b"\xc1 not a plan", np.uint8)]
+        return arrays
+
+    def drop(peer, address, arrays):
+        return arrays[:2] if peer == "dealer" and address.kind == 2 else arrays
+
+    def program(session):
+        x = bob(lambda: np.ones(3, np.float32))()
+        return mpcrt.spu("spu")(lambda v: v + 1)(x).to(bob)
+
+    world(program, tamper={"bob": add}).check()
+    made = world(program, tamper={"alice": drop})
+    assert "runs plan" in str(made.failures["dealer"]) and "which nobody sent" in str(made.failures["dealer"])
+
+
+def wrong_steps(rows):
+    rows[-1][2] = 1
+
+
+def wrong_wires(rows):
+    rows[-1][6] = rows[-1][5][:1]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"), [(wrong_steps, "has step 1 after step"), (wrong_wires, "makes a wire that there is already")]
+)
+def test_all_parties_together_cannot_make_the_dealer_use_masks_twice(world, change, says):
+    """The same changed call from everybody: step numbers only rise, and a wire is made once."""
+
+    def tamper(peer, address, arrays):
+        if peer == "dealer" and address.kind == 2:
+            body = msgpack.unpackb(bytes(arrays[0]))
+            if any(row[0] == "run" for row in body[3]):
+                change(body[3])
+                return [msgpack.packb(body), *arrays[1:]]
+        return arrays
+
+    def program(session):
+        x = bob(lambda: np.ones(3, np.float32))()
+        return mpcrt.spu("spu")(lambda v: v + 1)(x).to(bob)
+
+    made = world(program, tamper={"alice": tamper, "bob": tamper})
+    assert isinstance(made.failures["dealer"], ProtocolError) and says in str(made.failures["dealer"])
+
+
+def test_what_is_queued_for_a_worker_is_bounded():
+    """Commands, what travels beside them, and dropped wires: before anything is decoded."""
+    for size, decode in ((commands.MAX_BODY, read_body), (agreement.MAX_EXTRAS, Extras.decode)):
+        with pytest.raises(ProtocolError):
+            decode(b"\x90" * (size + 1), "bob")
+    many = [["spu", n] for n in range(agreement.MAX_RELEASED + 1)]
+    with pytest.raises(ProtocolError):
+        Extras.decode(commands.pack([[], many]), "bob")
+    assert Extras.decode(commands.pack([[], many[1:]]), "bob").released
 
 
 TYPES = [Type((2, 3), "ring", 18, "secret"), Type((), "bit", 0, "private(alice)"), Type((0,), "ring", 0, "public")]
