@@ -18,7 +18,7 @@ DEALT = 1
 AHEAD = 1 << 26
 """Bytes the dealer may be ahead of a party, checked every quarter of it."""
 HELD = 200e-6
-"""Seconds a small item may wait for others, while the dealer has more to do."""
+"""Seconds a small item may wait for others, while the dealer has more to do. A call's first do not wait: parties do."""
 
 
 class Reader:
@@ -60,6 +60,7 @@ class Writer:
         self.count = dict.fromkeys(parties, 0)
         self.unchecked = dict.fromkeys(parties, 0)
         self.since = 0.0  # when the oldest waiting item came
+        self.begun = False
 
     def add(self, party: str, words: np.ndarray) -> None:
         if not words.size:
@@ -83,7 +84,7 @@ class Writer:
 
     def tick(self) -> None:
         """Between steps: small items do not wait for long while the dealer computes something large."""
-        if self.since and perf_counter() - self.since > HELD:
+        if self.since and not (self.begun and perf_counter() - self.since < HELD):
             self.end()
 
     def flush(self, party: str) -> None:
@@ -99,7 +100,7 @@ class Writer:
     def end(self) -> None:
         for party in self.parties:
             self.flush(party)
-        self.since = 0.0
+        self.since, self.begun = 0.0, True
 
     def close(self) -> None:
         """Ends the call; `offline`, tells the parties that all of it is there."""

@@ -83,7 +83,8 @@ class Ledger:
         self._bodies[number] = body
         self._announced = number
         beside = extras.encode()
-        for peer in self._link.peers:
+        # those without a program first: the dealer starts when it has everybody's
+        for peer in sorted(self._link.peers, key=self._others.__contains__):
             self._link.send(peer, Address(Kind.STEP, number), body, beside, *(() if peer in self._others else plans))
 
     def agree(self, number: int, peers: Sequence[str] | None = None) -> None:
