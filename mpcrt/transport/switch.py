@@ -1,7 +1,7 @@
 """One ROUTER socket for all of a party's connections: it answers on one port and dials out, all through one queue.
 
-Every TCP connection has its own routing id, which never comes back: ids of accepted connections are ZeroMQ's, those of
-dialed ones are given here. So what arrives is known to belong to one connection, and a new one is a new session.
+Every TCP connection has its own routing id: ids of accepted connections are ZeroMQ's, or what a stranger chose; those
+of dialed ones are given here. So what arrives is known to belong to one connection, and a new one is a new session.
 """
 
 from __future__ import annotations
@@ -10,7 +10,10 @@ import contextlib
 import errno
 import math
 import os
+import select
 import socket
+import time
+import uuid
 from collections import deque
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +25,8 @@ from mpcrt.transport.codec import BUFFERS_LIMIT, Frame
 
 ZERO_COPY = 1 << 17
 """From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
-QUEUED_MESSAGES = 1 << 14
+QUEUED_MESSAGES = 1 << 9
+"""That ZeroMQ takes from one connection before they are looked at: with TLS at most 288 MiB, whoever sends."""
 _MORE = int(zmq.SNDMORE)
 _NOW = int(zmq.NOBLOCK)
 _MORE_FOLLOWS = int(zmq.RCVMORE)
@@ -65,14 +69,16 @@ class Switch:
         router.setsockopt(zmq.HEARTBEAT_TTL, max(100, int(timeout * 1000)))
         self._monitor = router.get_monitor_socket(_EVENTS)
         self._copy_first = copy_first
-        self._dials = 0
         self._ahead: deque[tuple[bytes, list[Frame]]] = deque()
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._waker, False)
-        self._poller = zmq.Poller()
-        for source in (router, self._monitor, self._woken):
-            self._poller.register(source, zmq.POLLIN)
+        self._drained = False
+        """Nothing was done with the socket since it had no message."""
+        self._poller = select.poll()
+        self._monitored = self._monitor.getsockopt(zmq.FD)
+        for source in (router.getsockopt(zmq.FD), self._monitored, self._woken):
+            self._poller.register(source, select.POLLIN)
 
     def listen(self, descriptor: int) -> None:
         """Answer on an already listening TCP socket, which belongs to ZeroMQ from now on."""
@@ -86,8 +92,9 @@ class Switch:
 
     def dial(self, endpoint: str) -> bytes:
         """Start to connect; ZeroMQ tries again, with growing pauses and jitter, until it is hung up. Returns the id."""
-        self._dials += 1
-        identity = b"dial%d" % self._dials
+        # ZeroMQ aborts the process for an id that a stranger took before, so it must not be guessed
+        identity = b"dialed" + uuid.uuid4().bytes
+        self._drained = False
         self._router.setsockopt(zmq.CONNECT_ROUTING_ID, identity)
         self._router.connect(endpoint)
         return identity
@@ -100,12 +107,14 @@ class Switch:
         """
         while (message := self._receive()) is not None:
             self._ahead.append(message)
+        self._drained = False
         with contextlib.suppress(zmq.ZMQError):  # it may be gone already
             self._router.disconnect(endpoint)
 
     def send(self, identity: bytes, frames: Sequence[Frame]) -> bool:
         """Queue one message; never waits. False when the connection is gone."""
         send = self._router.send
+        self._drained = False
         try:
             send(identity, _MORE)
         except zmq.ZMQError as error:
@@ -127,7 +136,9 @@ class Switch:
         try:
             identity = router.recv(_NOW)
         except zmq.Again:
+            self._drained = True
             return None
+        self._drained = False
         first = router.recv() if self._copy_first else router.recv(copy=False).buffer
         frames: list[Frame] = [first]
         while router.getsockopt(_MORE_FOLLOWS):
@@ -147,14 +158,29 @@ class Switch:
             event = parse_monitor_message(parts)
             notices.append(Notice(int(event["event"]), int(event["value"]), event["endpoint"].decode()))
 
-    def wait(self, seconds: float) -> None:
-        """Sleep until something arrives, `wake` is called, or the time is over."""
-        if self._ahead:
-            return
-        for source, _ in self._poller.poll(math.ceil(seconds * 1000)):
-            if source == self._woken:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(self._woken, 4096)
+    def wait(self, seconds: float, spin: float = 0.0) -> bool:
+        """Until something arrives, `wake` is called, or the time is over. Whether a connection may have changed.
+
+        Asks again and again for the first `spin` seconds: a sleeping thread wakes too late for a round trip. ZeroMQ's
+        descriptor tells only of what comes after the socket was found empty and left alone since.
+        """
+        if self._ahead or not (self._drained or self._empty()):
+            return False
+        poll, until = self._poller.poll, time.monotonic() + spin
+        while not (ready := poll(0)):
+            if time.monotonic() >= until:
+                ready = poll(math.ceil(seconds * 1000))
+                break
+            os.sched_yield()
+        sources = [source for source, _ in ready]
+        if self._woken in sources:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self._woken, 4096)
+        return self._monitored in sources
+
+    def _empty(self) -> bool:
+        self._drained = not int(self._router.getsockopt(zmq.EVENTS)) & zmq.POLLIN
+        return self._drained
 
     def wake(self) -> None:
         """End another thread's `wait`."""

@@ -25,13 +25,14 @@ from mpcrt.transport.link import Address, Failure
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
 from mpcrt.transport.switch import Switch
-from mpcrt.transport.tls import PIECE, TlsChannel, TlsContext
+from mpcrt.transport.tls import PIECE_FRAME, TlsChannel, TlsContext
 
 STRANGERS = 64
 """Accepted connections that have not greeted yet; the oldest makes room."""
 GREETING_SECONDS = 10.0
 DAMAGES = 100
 """Connections to one peer that may be given up because of what came over them."""
+REFUSALS_SHOWN = 100
 UNREPORTED_BYTES = 1 << 22
 UNREPORTED_MESSAGES = 64
 
@@ -68,6 +69,7 @@ class Switchboard:
         self._inside = False  # handling a message
         self.refusals: deque[str] = deque(maxlen=8)
         """Connections turned away, in words, newest last."""
+        self.refused = 0
         self._last_words: Encoded | None = None
         dialed = places.dialed_by(name, addresses)
         self.lines = {
@@ -80,7 +82,7 @@ class Switchboard:
         self.switch = Switch(
             heartbeat=self._heart.beat,
             timeout=self._heart.timeout,
-            frame_limit=message_limit + HEADER_LIMIT if tls is None else 2 * PIECE,
+            frame_limit=message_limit + HEADER_LIMIT if tls is None else PIECE_FRAME,
             copy_first=tls is None,
         )
         if descriptor is not None:
@@ -314,7 +316,9 @@ class Switchboard:
         if not connection.dialed:
             said_by = f"{connection.peer} " if connection.peer else ""
             self.refusals.append(f"{said_by}{reason}")
-            log.warning("refused a connection: %s%s", said_by, reason)
+            self.refused += 1
+            if self.refused <= REFUSALS_SHOWN:  # a stranger must not fill the log
+                log.warning("refused a connection: %s%s", said_by, reason)
             for line in self.lines.values():
                 line.doubted = self._tls is not None and not (line.came_up or line.address is None)
             if not connection.refusal:

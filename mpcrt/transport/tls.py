@@ -27,6 +27,8 @@ from mpcrt.transport.codec import (
 )
 
 PIECE = 1 << 19
+PIECE_FRAME = PIECE + (1 << 16)
+"""The most that a piece has with the bytes round each record, and a header that leaves with it."""
 READ = 1 << 16
 SESSION_BYTES = 1 << 37
 """A session ends after so many bytes in one direction: AES-GCM allows 2^24.5 records of 16 KiB under one key."""

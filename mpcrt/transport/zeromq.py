@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
 from mpcrt.transport.tls import TlsContext
 
 SPIN = 300e-6
-"""Seconds that `recv` asks again and again before it sleeps: a sleeping thread wakes too late for a round trip."""
+"""Seconds that `recv` asks again and again before it sleeps."""
 SLICE = 0.1
 """Seconds between two looks at the clock's duties."""
 CLOSE_SECONDS = 5.0
@@ -157,15 +156,11 @@ class ZmqLink(Link):
     def recv(self, peer: str, address: Address, *, limit: int) -> list[np.ndarray]:
         with self._turn:
             board, session = self._live(peer)
-            until = time.monotonic() + SPIN
+            spin = SPIN
             while (arrays := session.take(address, limit, self.nonce)) is None:
-                some = self._guard(board.pump)
-                now = time.monotonic()
-                if now < until or (some and now < self._next_tick):
-                    if not some:
-                        os.sched_yield()
-                    continue
-                self._rest(board, min(SLICE, max(0.0, self._next_tick - now)))
+                if not self._guard(board.pump) or time.monotonic() >= self._next_tick:
+                    self._rest(board, SLICE / 2, spin)
+                    spin = 0.0
             if session.consumed - session.consumed_reported > UNREPORTED_BYTES:
                 board.report(board.lines[peer])
             return arrays
@@ -251,14 +246,14 @@ class ZmqLink(Link):
         self._guard(board.pump_all)
         self._rest(board, seconds)
 
-    def _rest(self, board: Switchboard, seconds: float) -> None:
+    def _rest(self, board: Switchboard, seconds: float, spin: float = 0.0) -> None:
         """Wait until something arrives, and do what is due; a thread that waits for the lock gets it.
 
         Raises what ended the run meanwhile.
         """
-        board.switch.wait(seconds)
+        changed = board.switch.wait(seconds, spin)
         now = time.monotonic()
-        if now >= self._next_tick:
+        if changed or now >= self._next_tick:
             self._next_tick = now + SLICE / 2
             self._guard(board.tick)
         if self._turn.waiting:
@@ -279,7 +274,9 @@ class ZmqLink(Link):
                 if self._board is None or self._closed:
                     return
                 if self._failure is None:
-                    self._board.pump_all()
+                    until = time.monotonic() + SLICE / 2  # faster than anybody sends, or a flood would pile up
+                    while self._board.pump() and time.monotonic() < until:
+                        pass
                     self._board.tick()
             except MpcrtError as error:
                 self._failure = self._failure or error

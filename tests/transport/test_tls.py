@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 import zmq
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from link_worlds import Authority, listening, place, succeed, together
 
 from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLost
 from mpcrt.transport.channel import Refused
 from mpcrt.transport.codec import Control, control
 from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.switchboard import REFUSALS_SHOWN
 from mpcrt.transport.tls import TlsChannel, TlsContext
 from mpcrt.transport.zeromq import ZmqLink
 
@@ -86,6 +89,26 @@ def test_names_may_be_several_and_keys_encrypted(authority: Authority):
     succeed(together(alice.close, bob.close))
 
 
+def test_corporate_certificates(authority: Authority, tmp_path: Path):
+    """A leaf under an intermediate authority, sent with it, and a key with a password; alice trusts the root alone."""
+    middle = Authority(tmp_path, "a department")
+    below = authority._builder(middle.name, middle.key).add_extension(x509.BasicConstraints(True, 0), True)
+    middle.certificate = below.sign(authority.key, hashes.SHA256())
+    middle.issue("bob", password="sesame")
+    leaf = next(tmp_path.glob("bob-*.pem"))
+    bare = TlsContext(str(authority.ca), str(leaf), str(leaf.with_suffix(".key")), lambda: "sesame")
+    chain = tmp_path / "chain.pem"
+    chain.write_bytes(leaf.read_bytes() + middle.certificate.public_bytes(serialization.Encoding.PEM))
+    whole = TlsContext(str(authority.ca), str(chain), str(leaf.with_suffix(".key")), lambda: "sesame")
+    alice, bob = pair(authority.issue("alice"), whole, connect=20.0)
+    succeed(together(alice.open, bob.open))
+    bob.send("alice", Address(Kind.META, 1), b"hello")
+    assert alice.recv("bob", Address(Kind.META, 1), limit=9)[0].tobytes() == b"hello"
+    succeed(together(alice.close, bob.close))
+    results = together(*(link.open for link in pair(authority.issue("alice"), bare, connect=1.0)))
+    assert isinstance(results[1], LinkError) and "not signed by the cluster's CA" in str(results[1])
+
+
 def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path):
     good = str(authority.ca)
     with pytest.raises(ConfigError, match=r"tls.ca: nowhere.pem cannot be used: No such file"):
@@ -145,6 +168,39 @@ def test_strangers_do_not_disturb(authority: Authority):
         stranger.close()
     context.term()
     assert alice._board is not None and len(alice._board._strangers) <= 64
+    succeed(together(alice.close, bob.close))
+
+
+def test_a_stranger_cannot_take_a_routing_id(authority: Authority):
+    """ZeroMQ aborts a process that dials under an id which a stranger gave itself before; so ids are random."""
+    alice, bob = pair(authority.issue("alice"), authority.issue("bob"), connect=20.0)
+    succeed(together(alice.open, bob.open))
+    assert bob._board is not None
+    ids = {bob._board.switch.dial("tcp://127.0.0.1:9") for _ in range(5)}
+    assert len(ids) == 5 and all(len(each) >= 16 for each in ids)
+    succeed(together(alice.close, bob.close))
+
+
+def test_strangers_do_not_fill_the_log(authority: Authority, caplog: pytest.LogCaptureFixture):
+    """The first refusals are shown, the flood is not."""
+    alice, bob = pair(authority.issue("alice"), authority.issue("bob"), connect=20.0)
+    succeed(together(alice.open, bob.open))
+    address = alice._addresses["alice"]
+    with zmq.Context() as context, caplog.at_level("WARNING", logger="mpcrt.transport"):
+        stranger = context.socket(zmq.DEALER)
+        stranger.setsockopt(zmq.LINGER, 0)
+        for number in range(3 * REFUSALS_SHOWN):
+            if number % 20 == 0:
+                stranger.close()
+                stranger = context.socket(zmq.DEALER)
+                stranger.setsockopt(zmq.LINGER, 0)
+                stranger.connect(f"tcp://{address}")
+            stranger.send(b"garbage")
+            bob.send("alice", Address(Kind.OPEN, 1, 0, number), b"")
+            alice.recv("bob", Address(Kind.OPEN, 1, 0, number), limit=9)
+        stranger.close()
+    shown = [record for record in caplog.records if "refused a connection" in record.message]
+    assert 1 <= len(shown) <= REFUSALS_SHOWN
     succeed(together(alice.close, bob.close))
 
 
