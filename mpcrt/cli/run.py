@@ -12,7 +12,7 @@ from mpcrt.cluster.launcher import run_local
 from mpcrt.cluster.logs import configure
 from mpcrt.cluster.options import RunOptions
 from mpcrt.cluster.signals import interruptible
-from mpcrt.cluster.sockets import listening_socket
+from mpcrt.cluster.sockets import allow_descriptors, listening_socket
 from mpcrt.errors import UsageError
 
 
@@ -98,6 +98,7 @@ def _run_one(
     options: RunOptions,
 ) -> int:
     config.require_party(party)
+    allow_descriptors()
     if program is not None and party in config.dealers:
         raise UsageError(f"{party} is a dealer, which takes no program: leave out {program}")
     config.tls_files(party)

@@ -1,6 +1,8 @@
 """Listening sockets made before a process needs them, so that no port is raced for and one in use is said at once."""
 
+import contextlib
 import errno
+import resource
 import socket
 
 from mpcrt.cluster.config import ClusterConfig, Party
@@ -8,6 +10,16 @@ from mpcrt.cluster.endpoint import Endpoint
 from mpcrt.errors import ConfigError
 
 BACKLOG = 128
+DESCRIPTORS = 1 << 16
+
+
+def allow_descriptors() -> None:
+    """Let this process have as many descriptors as it may: strangers' connections take some until they are closed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def listening_socket(endpoint: Endpoint, party: str) -> socket.socket:

@@ -27,8 +27,8 @@ from mpcrt.transport.statistics import Statistics
 from mpcrt.transport.switch import Switch
 from mpcrt.transport.tls import PIECE_FRAME, TlsChannel, TlsContext
 
-STRANGERS = 64
-"""Accepted connections that have not greeted yet; the oldest makes room."""
+STRANGERS = 256
+"""Accepted connections that have not greeted yet; any of them makes room, so that a flood lets some peers through."""
 GREETING_SECONDS = 10.0
 DAMAGES = 100
 """Connections to one peer that may be given up because of what came over them."""
@@ -64,7 +64,7 @@ class Switchboard:
         self._instance = uuid.uuid4().bytes  # a name, not a secret
         self._connections: dict[bytes, Connection] = {}
         self._strangers: deque[Connection] = deque()
-        self._gone: deque[bytes] = deque(maxlen=STRANGERS)
+        self._gone: deque[bytes] = deque(maxlen=4 * STRANGERS)
         """Connections given up, of which something may still arrive."""
         self._inside = False  # handling a message
         self.refusals: deque[str] = deque(maxlen=8)
@@ -187,7 +187,7 @@ class Switchboard:
         """An accepted connection that has just sent its first message."""
         connection = Connection(self.switch, identity, self._channel(dialing=False))
         while len(self._strangers) >= STRANGERS:
-            self._connections.pop(self._strangers.popleft().identity, None)
+            self._drop(self._strangers[uuid.uuid4().int % STRANGERS])
         self._strangers.append(connection)
         self._connections[identity] = connection
         return connection

@@ -21,7 +21,7 @@ from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLos
 from mpcrt.transport.channel import Refused
 from mpcrt.transport.codec import Control, control
 from mpcrt.transport.link import Address, Kind
-from mpcrt.transport.switchboard import REFUSALS_SHOWN
+from mpcrt.transport.switchboard import REFUSALS_SHOWN, STRANGERS
 from mpcrt.transport.tls import TlsChannel, TlsContext
 from mpcrt.transport.zeromq import ZmqLink
 
@@ -150,7 +150,7 @@ def test_strangers_do_not_disturb(authority: Authority):
     host, port = address.split(":")
     context = zmq.Context()
     strangers = []
-    for number in range(100):
+    for number in range(300):
         if number % 2:
             stranger = socket.create_connection((host, int(port)))
             stranger.sendall(os.urandom(100) if number % 4 == 1 else b"GET / HTTP/1.1\r\n\r\n")
@@ -167,7 +167,7 @@ def test_strangers_do_not_disturb(authority: Authority):
     for stranger in strangers:
         stranger.close()
     context.term()
-    assert alice._board is not None and len(alice._board._strangers) <= 64
+    assert alice._board is not None and len(alice._board._strangers) <= STRANGERS
     succeed(together(alice.close, bob.close))
 
 
