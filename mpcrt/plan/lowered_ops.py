@@ -37,8 +37,10 @@ def bilinear(low: Lowering, node: Node, operands: list[int], type: Type) -> int:
             return low.one("multiply", factors, type, Rep.PENDING, {"lead": None}, deferred=True)
     else:
         factors = [low.wire(v, shares=True) for v in operands]
-    holders = [h.holder for h in (low.held[v] for v in factors) if h.holder]
-    attrs = {"op": node.op, "node": node, "lead": holders[0] if holders else None}
+    held = [i for i, v in enumerate(factors) if low.held[v].holder]
+    lead = low.held[factors[held[0]]].holder if held else None
+    owned = held[0] if len(held) == 1 and node.op != "mul" else None
+    attrs = {"op": node.op, "node": node, "lead": lead, "owned": owned}
     return low.one("product", factors, type, Rep.PENDING, attrs, deferred=True)
 
 

@@ -215,6 +215,11 @@ class DealerContext(Context):
                 self.run.positions.claim(generator, stream, offset, offset + count)
         return tuple((generator, stream, offset) for generator in drawing)
 
+    def dealing(self, role: int) -> tuple[int, int, int, int, int]:
+        """Of a dealt vector of this chunk, for `Dealt`: the receiver's number, stream, offset, low, high."""
+        stream, offset = self._place(role, 64)
+        return self.run.parties.index(self.run.receiver(self.turn)), stream, offset, self.low, self.low + self.n
+
     def correct(self, words: np.ndarray) -> None:
         """Sends the rest of a dealt vector, less all that others draw, to the party whose turn it is."""
         self.run.corrections.add(self.run.receiver(self.turn), words)

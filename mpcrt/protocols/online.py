@@ -201,7 +201,8 @@ class Online:
             for party in self.parties:
                 if party != self.me:
                     self.link.send(party, Address(Kind.INPUT, call), opened)
-            return Wire(masking.shaped(opened, type), masking.kept(mask, self.budget))
+            plain = None if type.kind == "bit" else np.ascontiguousarray(value)
+            return Wire(masking.shaped(opened, type), masking.kept(mask, self.budget), plain)
         if owner == self.me:
             opened, seed = masking.provide(self.link, call, type, value, self.parties, self.dealer, self.me)
         else:

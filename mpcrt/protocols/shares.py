@@ -31,6 +31,10 @@ class Share:
     def part(self, low: int, high: int) -> "Share":
         return Known(self.words()[low:high])
 
+    def without(self, party: int) -> "Share":
+        """At the dealer: the sum over all parties but this one."""
+        raise TypeError(f"{type(self).__name__} has no parties' shares")
+
     def fill(self, out: np.ndarray) -> None:
         """out = this."""
         out[:] = self.words()
@@ -57,6 +61,9 @@ class Zero(Share):
 
     def part(self, low: int, high: int) -> Share:
         return Zero(high - low)
+
+    def without(self, party: int) -> Share:
+        return self
 
     def subtract_from(self, out: np.ndarray) -> None:
         pass
@@ -99,6 +106,9 @@ class Drawn(Share):
     def part(self, low: int, high: int) -> Share:
         return Drawn(self.prgs, self.stream, self.offset + low, high - low, self.xor)
 
+    def without(self, party: int) -> Share:
+        return Drawn(self.prgs[:party] + self.prgs[party + 1 :], self.stream, self.offset, self.size, self.xor)
+
     def subtract_from(self, out: np.ndarray) -> None:
         for prg in self.prgs:
             prg.subtract(self.stream, out, self.offset)
@@ -140,6 +150,9 @@ class Kept(Share):
 
     def part(self, low: int, high: int) -> Share:
         return Kept(self.whole, self.low + low, high - low)
+
+    def without(self, party: int) -> Share:
+        return self.whole.drawn.part(self.low, self.low + self.size).without(party)
 
     def subtract_from(self, out: np.ndarray) -> None:
         self._source().subtract_from(out)
@@ -220,8 +233,10 @@ class Mapped(Share):
     def words(self) -> np.ndarray:
         if self.made is None:
             self.made = np.ascontiguousarray(self.function(*(p.words() for p in self.parents))).reshape(-1)
-            self.parents = ()
         return self.made
+
+    def without(self, party: int) -> Share:
+        return Mapped(self.size, self.function, *(p.without(party) for p in self.parents))
 
 
 def sign_source(share: Share, bits: int) -> Source:
@@ -235,13 +250,39 @@ def sign_source(share: Share, bits: int) -> Source:
     return values.view(np.uint64)
 
 
+class Dealt(Share):
+    """At the dealer: a vector that it shared. `chunks`: (receiver, stream, offset, low, high) of each chunk; all parties
+    but the receiver drew their share of it."""
+
+    def __init__(self, total: Share, prgs: Sequence, chunks: Sequence[tuple[int, int, int, int, int]]) -> None:
+        self.total, self.prgs, self.chunks, self.size = total, tuple(prgs), chunks, total.size
+
+    def words(self) -> np.ndarray:
+        return self.total.words()
+
+    def part(self, low: int, high: int) -> Share:
+        return Mapped(high - low, lambda words: words[low:high], self)
+
+    def without(self, party: int) -> Share:
+        out = self.total.words().copy()
+        for receiver, stream, offset, low, high in self.chunks:
+            if receiver == party:
+                drawn = Drawn(self.prgs, stream, offset, high - low).without(party)
+                drawn.fill(out[low:high])
+            else:
+                self.prgs[party].subtract(stream, out[low:high], offset)
+        return Known(out)
+
+
 @dataclass(slots=True)
 class Wire:
     """A MASKED or OPENED value at a party: D (ring elements in their shape, or packed bits) and my share of the mask,
-    None where only the dealer has it. At the dealer: D is None and `mask` is the mask itself."""
+    None where only the dealer has it. At the dealer: D is None and `mask` is the mask itself. `plain`: at the owner of
+    an input whose whole mask is its own, the value."""
 
     opened: Any
     mask: Any
+    plain: Any = None
 
 
 @dataclass(slots=True)

@@ -4,7 +4,8 @@
 2. The last term is dealer-known: it is deferred, and absorbed in the mask of the next opening (r = s - l_x l_y).
 Local: no rounds, no bytes. A party without a share of a mask (an owner-held one) skips its product, and the owner of
 x adds D_x D_y, so that it computes (D_x - l_x) D_y at once: two owners' values need 3 products in all, dealer
-included, not 5. ABY2.0, ePrint 2020/1225, section 3.1, with a dealer in place of the setup.
+included, not 5. The owner of y alone (x any wire, dot and conv) adds its own [l_x] l_y too: (D_x - [l_x]) y is one
+product, and the dealer's term is that of the other parties' shares of l_x. ABY2.0, ePrint 2020/1225, section 3.1, with a dealer in place of the setup.
 
 Elementwise products of forks (truncated wires) expand over their terms, see `form`; the dealer shares the product of
 each pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), which is deferred. Saves the round of a
@@ -54,7 +55,17 @@ TIMES: dict[str, Callable[..., np.ndarray]] = {"mul": mul, "dot": dot, "conv": c
 @online("product")
 def product_online(ctx, x: Wire, y: Wire):
     node: Node = ctx.attrs["node"]
+    if owner(ctx) == ctx.run.me:
+        shapes = [h.type.shape for h in ctx.operands]
+        clear = [w.plain if w.plain is not None else _less(w, s) for w, s in zip((x, y), shapes, strict=True)]
+        return np.asarray(TIMES[node.op](node, *clear))
     return cross(TIMES[node.op], node, ctx.leads(ctx.attrs["lead"]), x, y, ctx.operands)
+
+
+def owner(ctx) -> str | None:
+    """The computing party that holds one operand's whole mask, where no one holds the other's."""
+    lead = ctx.attrs["lead"]
+    return lead if ctx.attrs["owned"] is not None and lead in ctx.run.parties else None
 
 
 def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
@@ -96,7 +107,11 @@ def product_dealer(ctx, x: Wire, y: Wire):
     if x.mask.zero or y.mask.zero:
         return None
     node: Node = ctx.attrs["node"]
-    lx, ly = (w.mask.words().reshape(h.type.shape) for w, h in zip((x, y), ctx.operands, strict=True))
+    masks, party = [x.mask, y.mask], owner(ctx)
+    if party is not None:
+        other = 1 - ctx.attrs["owned"]
+        masks[other] = masks[other].without(ctx.run.parties.index(party))
+    lx, ly = (m.words().reshape(h.type.shape) for m, h in zip(masks, ctx.operands, strict=True))
     return np.asarray(TIMES[node.op](node, lx, ly))
 
 

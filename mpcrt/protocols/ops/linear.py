@@ -193,10 +193,12 @@ def linear_online(fixed: Fixed):
     if fixed.result.rep is Rep.OPENED:
         return lambda *operands: Wire(apply(*(v.opened if isinstance(v, Wire) else v for v in operands)), None)
     masks = mask_mapping(fixed, apply)
+    sole = len(fixed.operands) == 1
 
     def wire(*operands):
         opened = apply(*(v.opened if isinstance(v, Wire) else v for v in operands))
-        return Wire(opened, masks(*(v.mask if isinstance(v, Wire) else v for v in operands)))
+        plain = apply(operands[0].plain) if sole else None
+        return Wire(opened, masks(*(v.mask if isinstance(v, Wire) else v for v in operands)), plain)
 
     return wire
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, local, online, plaintext
-from mpcrt.protocols.shares import Fork, Joined, Known, Share, Wire, sign_source
+from mpcrt.protocols.shares import Dealt, Fork, Joined, Known, Share, Wire, sign_source
 from mpcrt.ring import kernels
 
 MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
@@ -93,13 +93,14 @@ def mask_shares_wire(ctx, pieces, wire: Wire) -> Wire:
 def mask_shares_dealer(ctx, wire: Wire):
     if ctx.result.bit:
         ctx.deal(SHARES, wire.mask.words().copy(), per=1, xor=True)
-    else:
-        ctx.deal_rows(wire.mask, [(SHARES, 0, 8)])
+        return None
+    ctx.deal_rows(wire.mask, [(SHARES, 0, 8)])
+    return ctx.dealing(SHARES)
 
 
 @assemble("dealer", "mask_shares")
-def mask_shares_mask(ctx, pieces, wire: Wire) -> Wire:
-    return wire
+def mask_shares_mask(ctx, chunks, wire: Wire) -> Wire:
+    return wire if chunks is None else Wire(None, Dealt(wire.mask, ctx.run.prgs, chunks))
 
 
 @cost("mask_shares", "resolve")

@@ -1,0 +1,67 @@
+"""Products of a secret wire with an input whose whole mask is its owner's: exact, the owner in one product."""
+
+import numpy as np
+import pytest
+from harness import NAMES, check, plan_of
+
+from mpcrt.plan import SECRET, Builder, Type, private
+from mpcrt.protocols.ops import bilinear
+
+
+def words(rng, *shape):
+    return rng.integers(0, 2**64, shape, dtype=np.uint64)
+
+
+SECRETS = {
+    "input": lambda b, x: x,
+    "opened product": lambda b, x: b.mul(x, x),
+    "exposed sum": lambda b, x: b.add(b.mul(x, x), x),
+    "moved": lambda b, x: b.neg(b.transpose(b.mul(x, x), (0, 2, 1))),
+    "part": lambda b, x: b.concat([b.slice(b.mul(x, x), (0, 0, 0), (1, 2, 4)), b.slice(x, (0, 2, 0), (1, 4, 4))], 1),
+}
+
+
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("secret", SECRETS)
+def test_products_are_exact(secret, n, rng):
+    for holder in (NAMES[0], NAMES[n - 1]):
+        for left in (True, False):
+
+            def function(b, x, w, left=left):
+                h = SECRETS[secret](b, x)
+                return b.dot(w, h) if left else b.dot(h, w)
+
+            types = [Type((1, 4, 4), "ring", 0, v) for v in (SECRET, private(holder))]
+            check(plan_of(function, *types), [words(rng, 1, 4, 4) for _ in types], n, owners=["owner", holder])
+
+
+@pytest.mark.parametrize("n", [2, 3])
+def test_shares_dealt_in_chunks(n, rng):
+    def function(b, x, w):
+        return b.dot(b.mul(x, x), w)
+
+    types = [Type((1, 2, 40_000), "ring", 0), Type((1, 40_000, 1), "ring", 0, private("bob"))]
+    check(plan_of(function, *types), [words(rng, *t.shape) for t in types], n, owners=["owner", "bob"])
+
+
+def test_in_a_loop(rng):
+    body = Builder()
+    c, x, w = (body.input(Type((1, 2, 2), "ring", 0, v)) for v in (SECRET, SECRET, private("alice")))
+    plan = body.finish(body.add(body.dot(c, w), body.dot(x, w)))
+
+    def function(b, c, x, w):
+        return b.loop(plan, 3, [], [c], [b.mul(x, x), w])
+
+    types = [Type((1, 2, 2), "ring", 0), Type((3, 1, 2, 2), "ring", 0), Type((3, 1, 2, 2), "ring", 0, private("alice"))]
+    check(plan_of(function, *types), [words(rng, *t.shape) for t in types], owners=["owner", "owner", "alice"])
+
+
+def test_the_owner_multiplies_once(monkeypatch, rng):
+    """As does each other reader: 3 products at two parties, which were 4."""
+    count = []
+    times = bilinear.TIMES["dot"]
+    monkeypatch.setitem(bilinear.TIMES, "dot", lambda *a: count.append(1) or times(*a))
+    types = [Type((1, 4, 4), "ring", 0, v) for v in (SECRET, private("alice"))]
+    plan = plan_of(lambda b, x, w: b.dot(b.mul(x, x), w), *types)
+    check(plan, [words(rng, 1, 4, 4) for _ in types], owners=["owner", "alice"])
+    assert len(count) == 3
