@@ -251,8 +251,8 @@ def sign_source(share: Share, bits: int) -> Source:
 
 
 class Dealt(Share):
-    """At the dealer: a vector that it shared. `chunks`: (receiver, stream, offset, low, high) of each chunk; all parties
-    but the receiver drew their share of it."""
+    """At the dealer: a vector that it shared. `chunks`: (receiver, stream, offset, low, high) of each chunk; all
+    parties but the receiver drew their share of it."""
 
     def __init__(self, total: Share, prgs: Sequence, chunks: Sequence[tuple[int, int, int, int, int]]) -> None:
         self.total, self.prgs, self.chunks, self.size = total, tuple(prgs), chunks, total.size

@@ -5,7 +5,8 @@
 Local: no rounds, no bytes. A party without a share of a mask (an owner-held one) skips its product, and the owner of
 x adds D_x D_y, so that it computes (D_x - l_x) D_y at once: two owners' values need 3 products in all, dealer
 included, not 5. The owner of y alone (x any wire, dot and conv) adds its own [l_x] l_y too: (D_x - [l_x]) y is one
-product, and the dealer's term is that of the other parties' shares of l_x. ABY2.0, ePrint 2020/1225, section 3.1, with a dealer in place of the setup.
+product, and the dealer's term is that of the other parties' shares of l_x. ABY2.0, ePrint 2020/1225, section 3.1, with
+a dealer in place of the setup.
 
 Elementwise products of forks (truncated wires) expand over their terms, see `form`; the dealer shares the product of
 each pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), which is deferred. Saves the round of a
