@@ -77,6 +77,12 @@ def test_matmul_across_blocks(m, k, n):
     assert not wide[:, :, n:].any()
 
 
+@pytest.mark.parametrize("m, k, n", [(20, 530, 210), (140, 530, 210), (7, 1100, 90)])
+def test_matmul_of_transposed_operands_across_blocks(m, k, n):
+    a, b = words(1, 1, k, m).transpose(0, 2, 1), words(2, 1, n, k).transpose(0, 2, 1)
+    assert np.array_equal(compiled.matmul(a, b), reference.matmul(a, b))
+
+
 def test_matmul_does_not_depend_on_threads(monkeypatch):
     a, b = words(3, 3, 200, 250), words(4, 3, 250, 130)
     x, k = words(5, 4, 30, 30, 16), words(6, 3, 3, 16, 40)

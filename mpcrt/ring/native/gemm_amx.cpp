@@ -16,8 +16,9 @@
 
 namespace mpcrt::amx {
 
-// A block of the right operand, 1.5 MiB packed, stays in the second-level cache; panels of 16 rows pass by it.
-constexpr long depth_block = 512, column_block = 384;
+// A block of the right operand, 1.5 MiB packed, stays in the second-level cache; panels of 16 rows pass by it. Few rows
+// stay there all, beside two narrow blocks of the right operand.
+constexpr long depth_block = 512, column_block = 384, narrow_block = 96, few_rows = 128;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
 constexpr long sum_words = group * group, sum_bytes = digits * sum_words * 4;
 
@@ -47,18 +48,23 @@ MPCRT_INLINE void transpose(__m512i* v) {
     }
 }
 
-// 64 words to eight rows of 64 digits, a tile apart.
-MPCRT_INLINE void split(__m512i* v, uint8_t* to) {
-    alignas(64) uint8_t order[64];
-    for (int i = 0; i < 64; ++i) order[i] = (uint8_t)(i % 8 * 8 + i / 8);
-    const __m512i by_digit = _mm512_load_si512(order);
-    for (int i = 0; i < 8; ++i) v[i] = _mm512_permutexvar_epi8(by_digit, v[i]);
+// 64 words to eight rows of 64 digits, a tile apart; `order` brings the digits of a vector's eight words together.
+MPCRT_INLINE void split(__m512i* v, __m512i order, uint8_t* to) {
+    for (int i = 0; i < 8; ++i) v[i] = _mm512_permutexvar_epi8(order, v[i]);
     transpose(v);
     for (int d = 0; d < digits; ++d) _mm512_store_si512(to + d * tile_bytes, v[d]);
 }
 
+// Digit by digit, the words in order.
+MPCRT_INLINE __m512i digit_order() {
+    alignas(64) uint8_t order[64];
+    for (int i = 0; i < 64; ++i) order[i] = (uint8_t)(i % 8 * 8 + i / 8);
+    return _mm512_load_si512(order);
+}
+
 // One panel: rows first .. last - 1, at most 16; missing rows are zero.
 static void pack_left(const Rows& a, long first, long last, long k, long depth, uint64_t* scratch, uint8_t* packed) {
+    const __m512i order = digit_order();
     for (long r = first; r < first + group; ++r, packed += step) {
         const uint64_t* row = r < last ? a.read(r, k, depth, scratch) : nullptr;
         uint8_t* to = packed;
@@ -69,51 +75,83 @@ static void pack_left(const Rows& a, long first, long last, long k, long depth, 
                 const __mmask8 mask = left >= 8 ? 0xff : left > 0 ? (__mmask8)((1 << left) - 1) : 0;
                 v[i] = _mm512_maskz_loadu_epi64(mask, row ? row + s + 8 * i : nullptr);
             }
-            split(v, to);
+            split(v, order, to);
         }
     }
 }
 
-// Four depths of 16 columns, columns slowest: two vectors a depth in, eight vectors out.
+// One depth block of some columns of the right operand on its way into panels: 64 words at a time, row after row as they
+// lie in memory, so that other work can go on in between. A panel holds its columns in the order 0 1 8 9 2 3 10 11 4 5 12
+// 13 6 7 14 15, which takes fewest instructions; `combine_row` undoes it.
+struct Packing {
+    const Matrix* b = nullptr;
+    long k = 0, depth = 0, first = 0, columns = 0;
+    uint8_t* packed = nullptr;
+    long q = 0, c = 0;  // where it stands
+    bool more() const { return q < up(depth, step); }
+};
+
+// Four depths of 16 columns, four vectors of digits in: each column's 4 digits of one weight become adjacent.
 MPCRT_INLINE void interleave(const __m512i (*in)[2], __m512i* out) {
-    const __m512i low = _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), high = _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4);
-    const __m512i first = _mm512_set_epi64(11, 10, 3, 2, 9, 8, 1, 0), last = _mm512_set_epi64(15, 14, 7, 6, 13, 12, 5, 4);
-    for (int half = 0; half < 2; ++half)
-        for (int q = 0; q < 2; ++q) {
-            const __m512i pick = q ? high : low;
-            const __m512i a = _mm512_permutex2var_epi64(in[0][half], pick, in[1][half]);
-            const __m512i b = _mm512_permutex2var_epi64(in[2][half], pick, in[3][half]);
-            out[4 * half + 2 * q] = _mm512_permutex2var_epi64(a, first, b);
-            out[4 * half + 2 * q + 1] = _mm512_permutex2var_epi64(a, last, b);
-        }
+    __m512i low[4], high[4];
+    for (int half = 0; half < 2; ++half) {
+        const __m512i a = _mm512_unpacklo_epi8(in[0][half], in[1][half]);
+        const __m512i b = _mm512_unpacklo_epi8(in[2][half], in[3][half]);
+        const __m512i c = _mm512_unpackhi_epi8(in[0][half], in[1][half]);
+        const __m512i d = _mm512_unpackhi_epi8(in[2][half], in[3][half]);
+        low[2 * half] = _mm512_unpacklo_epi16(a, b), high[2 * half] = _mm512_unpackhi_epi16(a, b);
+        low[2 * half + 1] = _mm512_unpacklo_epi16(c, d), high[2 * half + 1] = _mm512_unpackhi_epi16(c, d);
+    }
+    for (const __m512i* v : {low, high}) {
+        const __m512i a = _mm512_unpacklo_epi32(v[0], v[1]), b = _mm512_unpacklo_epi32(v[2], v[3]);
+        const __m512i c = _mm512_unpackhi_epi32(v[0], v[1]), d = _mm512_unpackhi_epi32(v[2], v[3]);
+        *out++ = _mm512_unpacklo_epi64(a, b), *out++ = _mm512_unpackhi_epi64(a, b);
+        *out++ = _mm512_unpacklo_epi64(c, d), *out++ = _mm512_unpackhi_epi64(c, d);
+    }
 }
 
-// Reads rows of the operand from end to end, as they lie in memory, and writes to all panels in turn.
-static void pack_right(const Matrix& b, long k, long depth, long j, long columns, uint8_t* packed) {
-    const long panel = panel_bytes(up(depth, step) / step);
-    for (long q = 0; q < up(depth, step); q += 4) {
-        uint8_t* to = packed + q / step * step_bytes + q % step / 4 * step;
-        for (long c = 0; c < columns; c += group, to += panel) {
-            const long width = least(group, columns - c);
-            const __mmask16 mask = (__mmask16)((1u << width) - 1);
-            __m512i in[4][2] = {}, out[8];
-            for (long d = 0; d < 4 && q + d < depth; ++d) {
-                const uint64_t* from = b.at(k + q + d, j + c);
-                alignas(64) uint64_t gathered[group];
-                if (b.column_stride == 1) {
-                    const char* const soon = (const char*)(from + 4 * b.row_stride);
-                    _mm_prefetch(soon, _MM_HINT_T0);
-                    _mm_prefetch(soon + 64, _MM_HINT_T0);
-                } else {
-                    for (long i = 0; i < width; ++i) gathered[i] = from[i * b.column_stride];
-                    from = gathered;
-                }
-                in[d][0] = _mm512_maskz_loadu_epi64((__mmask8)mask, from);
-                in[d][1] = _mm512_maskz_loadu_epi64((__mmask8)(mask >> 8), from + 8);
-            }
-            interleave(in, out);
-            split(out, to);
-        }
+// Four depths of 16 columns that lie in memory depth by depth.
+MPCRT_INLINE void pack_across(const Packing& p, const uint64_t* from, __mmask16 mask, uint8_t* to) {
+    __m512i in[4][2] = {}, out[8];
+    for (long d = 0; d < 4 && p.q + d < p.depth; ++d, from += p.b->row_stride) {
+        _mm_prefetch((const char*)(from + 8 * p.b->row_stride), _MM_HINT_T0);
+        _mm_prefetch((const char*)(from + 8 * p.b->row_stride + 8), _MM_HINT_T0);
+        in[d][0] = _mm512_maskz_loadu_epi64((__mmask8)mask, from);
+        in[d][1] = _mm512_maskz_loadu_epi64((__mmask8)(mask >> 8), from + 8);
+    }
+    interleave(in, out);
+    for (int d = 0; d < digits; ++d) _mm512_store_si512(to + d * tile_bytes, out[d]);
+}
+
+// The same of columns with strides of their own, contiguous along the depth or not.
+MPCRT_INLINE void pack_along(const Packing& p, const uint64_t* from, long width, uint8_t* to) {
+    alignas(64) uint64_t words[group][4] = {};
+    const long depth = least(4, p.depth - p.q);
+    for (long place = 0; place < group; ++place) {
+        const long column = (place >> 2) * 2 + (place & 1) + (place & 2) * 4;
+        if (column >= width) continue;
+        const uint64_t* at = from + column * p.b->column_stride;
+        for (long d = 0; d < depth; ++d) words[place][d] = at[d * p.b->row_stride];
+    }
+    alignas(64) uint8_t order[64];
+    for (int i = 0; i < 64; ++i) order[i] = (uint8_t)(i % 8 / 4 * 32 + i % 4 * 8 + i / 8);
+    __m512i v[8];
+    for (int i = 0; i < 8; ++i) v[i] = _mm512_load_si512(words[2 * i]);
+    split(v, _mm512_load_si512(order), to);
+}
+
+static void pack_some(Packing& p, long units) {
+    const long panel = panel_bytes(up(p.depth, step) / step);
+    for (; units > 0 && p.more(); --units) {
+        const uint64_t* from = p.b->at(p.k + p.q, p.first + p.c);
+        const long width = least(group, p.columns - p.c);
+        uint8_t* const to = p.packed + p.c / group * panel + p.q / step * step_bytes + p.q % step / 4 * step;
+        if (p.b->column_stride == 1)
+            pack_across(p, from, (__mmask16)((1u << width) - 1), to);
+        else
+            pack_along(p, from, width, to);
+        p.c += group;
+        if (p.c >= p.columns) p.c = 0, p.q += 4;
     }
 }
 
@@ -136,6 +174,7 @@ MPCRT_INLINE void combine_row(Finished& f) {
     const auto sum_of = [&](int s) { return _mm512_load_si512(from + sum_words * s); };
     const __m512i odd = _mm512_add_epi32(_mm512_slli_epi32(sum_of(5), 8), _mm512_slli_epi32(sum_of(7), 24));
     const __m512i high = _mm512_add_epi32(_mm512_add_epi32(sum_of(4), _mm512_slli_epi32(sum_of(6), 16)), odd);
+    __m512i sums[2];
     for (int half = 0; half < 2; ++half) {
         const auto wide = [&](int s) {
             return _mm512_cvtepu32_epi64(_mm256_load_si256((const __m256i*)(from + sum_words * s + 8 * half)));
@@ -143,7 +182,12 @@ MPCRT_INLINE void combine_row(Finished& f) {
         const __m512i rest = _mm512_add_epi64(_mm512_slli_epi64(wide(1), 8), _mm512_slli_epi64(wide(3), 24));
         const __m512i low = _mm512_add_epi64(_mm512_add_epi64(wide(0), _mm512_slli_epi64(wide(2), 16)), rest);
         const __m256i top = half ? _mm512_extracti64x4_epi64(high, 1) : _mm512_castsi512_si256(high);
-        __m512i sum = _mm512_add_epi64(low, _mm512_slli_epi64(_mm512_cvtepu32_epi64(top), 32));
+        sums[half] = _mm512_add_epi64(low, _mm512_slli_epi64(_mm512_cvtepu32_epi64(top), 32));
+    }
+    const __m512i first = _mm512_set_epi64(13, 12, 9, 8, 5, 4, 1, 0);
+    const __m512i last = _mm512_set_epi64(15, 14, 11, 10, 7, 6, 3, 2);
+    for (int half = 0; half < 2; ++half) {
+        __m512i sum = _mm512_permutex2var_epi64(sums[0], half ? last : first, sums[1]);
         const __mmask8 mask = (__mmask8)(f.columns >> 8 * half);
         if (f.accumulate) sum = _mm512_add_epi64(sum, _mm512_maskz_loadu_epi64(mask, to + 8 * half));
         _mm512_mask_storeu_epi64(to + 8 * half, mask, sum);
@@ -156,8 +200,10 @@ MPCRT_INLINE void combine_row(Finished& f) {
 #define ADD(u, t) _tile_dpbuud(u, 4, t)
 
 // The eight digit sums of 16 rows and 16 columns over a depth block. Four sums are held at once; a window of right digits
-// slides against the left ones, so that 36 products need 24 tile loads.
-static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, Finished& before) {
+// slides against the left ones, so that 36 products need 24 tile loads. Between them goes other work: the rows of the
+// block before, and three times a step `units` of the packing of the next columns.
+static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, Finished& before,
+                  Packing& next, long units) {
     const uint8_t *a = left, *b = right;
     _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
     for (long q = 0; q < steps; ++q, a += step_bytes, b += step_bytes) {
@@ -167,6 +213,7 @@ static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_
         LEFT(2); ADD(3, 7); ADD(2, 5);
         LEFT(3); ADD(3, 5);
         combine_row(before);
+        if (units) pack_some(next, units);
     }
     _tile_stored(0, sums, step);
     _tile_stored(1, sums + sum_words, step);
@@ -179,9 +226,11 @@ static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_
         LEFT(1); ADD(3, 6); ADD(2, 7); ADD(1, 5); RIGHT(6, 3); ADD(0, 6);
         combine_row(before);
         LEFT(2); ADD(3, 7); ADD(2, 5); ADD(1, 6); RIGHT(7, 2); ADD(0, 7);
+        if (units) pack_some(next, units);
         LEFT(3); ADD(3, 5); ADD(2, 6); ADD(1, 7); RIGHT(5, 1); ADD(0, 5);
         combine_row(before);
         LEFT(4); ADD(3, 6); ADD(2, 7); ADD(1, 5); RIGHT(6, 0); ADD(0, 6);
+        if (units) pack_some(next, units);
         LEFT(5); ADD(3, 7); ADD(2, 5); ADD(1, 6);
         LEFT(6); ADD(3, 5); ADD(2, 6);
         LEFT(7); ADD(3, 6);
@@ -210,33 +259,48 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     const double tiles = padded / 24 + (double)(rows + b.columns) * a.depth;
     if (!a.depth || tiles > (double)rows * b.columns * a.depth / 4) return few(a, b, c);
 
-    const long deep = up(least(depth_block, a.depth), step);
-    const long blocks = up(b.columns, column_block) / column_block, wide = up(up(b.columns, blocks) / blocks, group);
-    const long panel = panel_bytes(deep / step);
-    const Scratch memory((1 + wide / group) * panel + 2 * sum_bytes + 8 * depth_block);
+    // Few rows: all their panels stay in the cache, and the next columns are packed while tiles multiply.
+    const bool together = rows <= few_rows;
+    const long deep = up(least(depth_block, a.depth), step), panel = panel_bytes(deep / step);
+    const long widest = together ? narrow_block : column_block, blocks = up(b.columns, widest) / widest;
+    const long wide = up(up(b.columns, blocks) / blocks, group), panels = together ? up(rows, group) / group : 1;
+    const Scratch memory((panels + (together ? 2 : 1) * wide / group) * panel + 2 * sum_bytes + 8 * depth_block);
     uint32_t *sums = memory.as<uint32_t>(), *other = sums + digits * sum_words;
     uint64_t* const scratch = (uint64_t*)(other + digits * sum_words);
     uint8_t* const left = (uint8_t*)(scratch + depth_block);
-    uint8_t* const right = left + panel;
+    uint8_t* const right = left + panels * panel;
+    const auto packing = [&](long k, long j, long turn) {
+        if (j >= b.columns) k += depth_block, j = 0;
+        uint8_t* const to = right + (together ? turn % 2 * (wide / group) * panel : 0);
+        return Packing{&b, k, k < a.depth ? least(depth_block, a.depth - k) : 0, j, least(wide, b.columns - j), to};
+    };
     const TileConfiguration configuration;
     _tile_loadconfig(&configuration);
+    long turn = 0;
+    Packing now = packing(0, 0, turn);
     for (long k = 0; k < a.depth; k += depth_block) {
         const long depth = least(depth_block, a.depth - k), steps = up(depth, step) / step;
+        if (together)
+            for (long i = 0; i < panels; ++i)
+                pack_left(a, c.first + i * group, c.last, k, depth, scratch, left + i * panel_bytes(steps));
         for (long j = 0; j < b.columns; j += wide) {
-            const long columns = least(wide, b.columns - j);
-            pack_right(b, k, depth, j, columns, right);
+            pack_some(now, now.depth * now.columns);
+            Packing next = packing(k, j + wide, ++turn);
+            const long units = together ? (16 + 3 * panels - 1) / (3 * panels) : 0;
             Finished before;
             for (long i = c.first; i < c.last; i += group) {
-                pack_left(a, i, c.last, k, depth, scratch, left);
+                const uint8_t* const row = left + (together ? (i - c.first) / group * panel_bytes(steps) : 0);
+                if (!together) pack_left(a, i, c.last, k, depth, scratch, left);
                 __asm__ volatile("" ::: "memory");  // the tile loads do not declare what they read
-                for (long q = 0; q < columns; q += group) {
-                    block(left, right + q / group * panel_bytes(steps), steps, sums, before);
+                for (long q = 0; q < now.columns; q += group) {
+                    block(row, now.packed + q / group * panel_bytes(steps), steps, sums, before, next, units);
                     before = {sums, c.data + i * c.row_stride + j + q, c.row_stride, 0, (int)least(group, c.last - i),
-                              (__mmask16)((1u << least(group, columns - q)) - 1), k > 0};
+                              (__mmask16)((1u << least(group, now.columns - q)) - 1), k > 0};
                     std::swap(sums, other);
                 }
             }
             while (before.row < before.rows) combine_row(before);
+            now = next;
         }
     }
     _tile_release();
