@@ -76,8 +76,8 @@ class Switch:
         self._drained = False
         """Nothing was done with the socket since it had no message."""
         self._poller = select.poll()
-        self._monitored = self._monitor.getsockopt(zmq.FD)
-        for source in (router.getsockopt(zmq.FD), self._monitored, self._woken):
+        self._monitored = int(self._monitor.getsockopt(zmq.FD))
+        for source in (int(router.getsockopt(zmq.FD)), self._monitored, self._woken):
             self._poller.register(source, select.POLLIN)
 
     def listen(self, descriptor: int) -> None:
@@ -158,17 +158,17 @@ class Switch:
             event = parse_monitor_message(parts)
             notices.append(Notice(int(event["event"]), int(event["value"]), event["endpoint"].decode()))
 
-    def wait(self, seconds: float, spin: float = 0.0) -> bool:
+    def wait(self, seconds: float, busy: float = 0.0) -> bool:
         """Until something arrives, `wake` is called, or the time is over. Whether a connection may have changed.
 
-        Asks again and again for the first `spin` seconds: a sleeping thread wakes too late for a round trip. ZeroMQ's
-        descriptor tells only of what comes after the socket was found empty and left alone since.
+        Asks again and again until `busy`, on the monotonic clock: a sleeping thread wakes too late for a round trip.
+        ZeroMQ's descriptor tells only of what comes after the socket was found empty and left alone since.
         """
         if self._ahead or not (self._drained or self._empty()):
             return False
-        poll, until = self._poller.poll, time.monotonic() + spin
+        poll = self._poller.poll
         while not (ready := poll(0)):
-            if time.monotonic() >= until:
+            if time.monotonic() >= busy:
                 ready = poll(math.ceil(seconds * 1000))
                 break
             os.sched_yield()

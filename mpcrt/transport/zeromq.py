@@ -156,11 +156,10 @@ class ZmqLink(Link):
     def recv(self, peer: str, address: Address, *, limit: int) -> list[np.ndarray]:
         with self._turn:
             board, session = self._live(peer)
-            spin = SPIN
+            busy = time.monotonic() + SPIN
             while (arrays := session.take(address, limit, self.nonce)) is None:
                 if not self._guard(board.pump) or time.monotonic() >= self._next_tick:
-                    self._rest(board, SLICE / 2, spin)
-                    spin = 0.0
+                    self._rest(board, SLICE / 2, busy)
             if session.consumed - session.consumed_reported > UNREPORTED_BYTES:
                 board.report(board.lines[peer])
             return arrays
@@ -246,12 +245,12 @@ class ZmqLink(Link):
         self._guard(board.pump_all)
         self._rest(board, seconds)
 
-    def _rest(self, board: Switchboard, seconds: float, spin: float = 0.0) -> None:
+    def _rest(self, board: Switchboard, seconds: float, busy: float = 0.0) -> None:
         """Wait until something arrives, and do what is due; a thread that waits for the lock gets it.
 
         Raises what ended the run meanwhile.
         """
-        changed = board.switch.wait(seconds, spin)
+        changed = board.switch.wait(seconds, busy)
         now = time.monotonic()
         if changed or now >= self._next_tick:
             self._next_tick = now + SLICE / 2
