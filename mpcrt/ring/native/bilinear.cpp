@@ -35,11 +35,14 @@ struct WindowRows final : Rows {
     std::vector<long> reach;   // [tap][dimension]: the tap's place in the dilated input, from the window's origin
     std::vector<long> offset;  // [tap]: the same in words of memory, where the input is not dilated
     bool dilated = false;
+    long run = 0;  // elements of a window side by side: its last dimension, all channels; 0 where they are apart
 
     WindowRows(const Convolution& c, long count, long taps, long group)
         : Rows(count, taps * (c.channels / c.groups)), c(c), first_channel(group * (c.channels / c.groups)),
           channels(c.channels / c.groups), taps(taps), reach(taps * c.rank), offset(taps) {
         for (int d = 0; d < c.rank; ++d) dilated |= c.lhs_dilation[d] != 1;
+        if (!dilated && c.rank && c.groups == 1 && c.rhs_dilation[c.rank - 1] == 1)
+            run = c.window[c.rank - 1] * channels;
         for (long tap = 0; tap < taps; ++tap) {
             long rest = tap, scale = c.channels;
             for (int d = c.rank - 1; d >= 0; --d) {
@@ -57,6 +60,7 @@ struct WindowRows final : Rows {
             origin[d] = r % c.out_size[d] * c.stride[d] - c.low[d];
             r /= c.out_size[d];
         }
+        if (run) return read_runs(r, origin, k, n, scratch);
         const uint64_t* const whole = inside(origin) ? at(r, origin) : nullptr;
         uint64_t* to = scratch;
         for (long tap = k / channels, channel = k % channels; n > 0; ++tap, channel = 0) {
@@ -70,6 +74,33 @@ struct WindowRows final : Rows {
                 for (long i = 0; i < run; ++i) to[i] = from[channel + i];
             to += run;
             n -= run;
+        }
+        return scratch;
+    }
+
+    // The same run by run: what lies outside the input, at either end of a run, is zero.
+    const uint64_t* read_runs(long image, const long* origin, long k, long n, uint64_t* scratch) const {
+        const int last = c.rank - 1;
+        const long first = std::clamp(-origin[last], 0L, c.window[last]) * channels;
+        const long end = std::clamp(c.size[last] - origin[last], 0L, c.window[last]) * channels;
+        uint64_t* to = scratch;
+        for (long at = k % run; n > 0; at = 0) {
+            const long stop = std::min(run, at + n), tap = k / run * c.window[last];
+            long place = image;
+            bool there = true;
+            for (int d = 0; d < last; ++d) {
+                const long row = origin[d] + reach[tap * c.rank + d];
+                there &= row >= 0 && row < c.size[d];
+                place = place * c.size[d] + row;
+            }
+            const long low = there ? std::clamp(first, at, stop) : stop, high = std::clamp(end, low, stop);
+            std::fill_n(to, low - at, 0);
+            const uint64_t* const from = c.x + (place * c.size[last] + origin[last]) * channels;
+            for (long i = low; i < high; ++i) to[i - at] = from[i];
+            std::fill_n(to + (high - at), stop - high, 0);
+            to += stop - at;
+            k += stop - at;
+            n -= stop - at;
         }
         return scratch;
     }
