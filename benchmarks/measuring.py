@@ -100,12 +100,14 @@ def regressions(result: Result, baseline: Mapping[str, dict], tolerance: float =
 
 
 def settled(benchmark: Benchmark, baseline: Mapping[str, dict], tolerance: float = TOLERANCE) -> Result:
-    """A measurement; of a suspect the best of a few, since noise only makes things slower."""
+    """A measurement; of a suspect the least times of a few, since noise only makes things slower."""
     result = benchmark.measure()
     for _ in range(AGAIN):
         if not regressions(result, baseline, tolerance):
             break
-        result = min(result, benchmark.measure(), key=lambda r: r.ratio)
+        again = benchmark.measure()
+        least_of_both = min(result.seconds, again.seconds), min(result.reference, again.reference)
+        result = Result(result.name, *least_of_both, result.versus, again.counts)
     return result
 
 
