@@ -134,7 +134,7 @@ class Ledger:
         hashes = plan_hashes(plan) if plan is not None else []
         for other in self._others:
             self._link.send(other, Address(Kind.STEP, number, 1), pack(hashes))
-        (data,) = self._link.recv(peer, Address(Kind.STEP, number, 1), limit=DIFFERENCE_LIMIT)
+        data = self._link.recv_one(peer, Address(Kind.STEP, number, 1), limit=DIFFERENCE_LIMIT)
         theirs = unpack(data, f"plan difference from {peer}")
         if plan is None or not isinstance(theirs, list) or not theirs:
             return "; the function or what it closes over changed since its first call"

@@ -84,7 +84,7 @@ class Counters:
             return {}
         reports = {self._link.name: mine}
         for peer in peers:
-            (data,) = self._link.recv(peer, Address(Kind.RESULT, step, 0, 1), limit=REPORT_LIMIT)
+            data = self._link.recv_one(peer, Address(Kind.RESULT, step, 0, 1), limit=REPORT_LIMIT)
             reports[peer] = _report(unpack(data, f"report from {peer}"), peer)
         return reports
 

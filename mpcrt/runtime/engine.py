@@ -22,6 +22,7 @@ from mpcrt.errors import (
     MpcrtError,
     PeerFailed,
     PeerLost,
+    ProtocolError,
     UsageError,
     UserFunctionError,
 )
@@ -157,8 +158,11 @@ class Engine:
         owner = owner_of(value.placement)
         assert owner is not None
         self.ledger.agree(value.number, [owner])
-        (data,) = self.up.recv(owner, Address(Kind.META, value.number), limit=META_LIMIT)
-        structure, types = trees.decode(bytes(data))
+        data = self.up.recv_one(owner, Address(Kind.META, value.number), limit=META_LIMIT)
+        try:
+            structure, types = trees.decode(bytes(data))
+        except ProtocolError as error:
+            raise ProtocolError(f"{owner} sent a {error}") from None
         self._pending.pop(value.number, None)
         value.describe(structure, types)
         log.debug("%s is %s", value.origin, trees.describe(structure, types))

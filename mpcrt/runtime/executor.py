@@ -157,7 +157,7 @@ class Devices:
 def receive_public(link: Link, peer: str, address: Address, type_: Type) -> np.ndarray:
     """The words of a public value from `peer`, checked against their type."""
     wanted = np.dtype(np.uint8 if type_.kind == "bit" else np.uint64)
-    (words,) = link.recv(peer, address, limit=type_.size * wanted.itemsize)
+    words = link.recv_one(peer, address, limit=type_.size * wanted.itemsize)
     if words.dtype != wanted or words.size != type_.size:
         raise ProtocolError(f"{peer} sent {words.size} values of {words.dtype} for {type_}")
     return words.reshape(type_.shape)

@@ -54,7 +54,7 @@ def greet(link: Link, config: ClusterConfig, *, has_program: bool, version: str)
     for peer in link.peers:
         link.send(peer, Address(Kind.HELLO), pack([PROTOCOL, version, canonical, has_program, part, halves[peer]]))
     for peer in link.peers:
-        (data,) = link.recv(peer, Address(Kind.HELLO), limit=HELLO_LIMIT)
+        data = link.recv_one(peer, Address(Kind.HELLO), limit=HELLO_LIMIT)
         programs[peer], parts[peer], half = _check(peer, data, config, version)
         first, second = sorted((me, peer))
         ordered = (halves[peer], half) if first == me else (half, halves[peer])

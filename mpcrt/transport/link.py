@@ -10,7 +10,7 @@ from typing import NamedTuple, Self, TypeAlias
 
 import numpy as np
 
-from mpcrt.errors import MpcrtError, UsageError
+from mpcrt.errors import MpcrtError, ProtocolError, UsageError
 from mpcrt.transport.statistics import Recorder, Statistics
 
 Buffer: TypeAlias = np.ndarray | bytes | bytearray | memoryview
@@ -114,6 +114,13 @@ class Link(ABC):
 
         Raises PeerLost, PeerFailed (some party aborted) or ProtocolError.
         """
+
+    def recv_one(self, peer: str, address: Address, *, limit: int) -> np.ndarray:
+        """As `recv`, for a message of one buffer. Raises ProtocolError for any other number of them."""
+        arrays = self.recv(peer, address, limit=limit)
+        if len(arrays) != 1:
+            raise ProtocolError(f"{peer} sent {len(arrays)} buffers for {address} instead of one")
+        return arrays[0]
 
     @abstractmethod
     def drain(self, peer: str, limit: int) -> None:

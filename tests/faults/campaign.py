@@ -110,7 +110,7 @@ def struck_down(trial: Trial, rng: random.Random, victim: str, number: signal.Si
     else:
         reached = trial.wait_held(1, deadline)
         time.sleep(rng.uniform(0.0, HOLD_SECONDS))
-    if not reached or victim in trial.endings:
+    if trial.poll() or not reached or victim in trial.endings:
         return ended(trial, [], victims=())
     return ended(trial, [trial.signal(victim, number)], victims=(victim,))
 

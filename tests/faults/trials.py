@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -122,10 +122,13 @@ class Trial:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         listening = [name for name in setting.names if name != setting.dials]
-        self.ports = dict(zip(listening, free_ports(len(listening)), strict=True))
+        held = [socket.create_server(("127.0.0.1", 0)) for _ in listening]
+        self.ports = {name: sock.getsockname()[1] for name, sock in zip(listening, held, strict=True)}
         places = {name: f"127.0.0.1:{self.ports[name]}" if name in self.ports else None for name in setting.names}
         dialed = {peer for name in setting.names for peer in dialed_by(name, places)}
         self.proxies = {name: FaultProxy(self.ports[name], seed + n) for n, name in enumerate(sorted(dialed))}
+        for sock in held:  # not before, or a proxy might get one of the ports
+            sock.close()
         (folder / "cluster.yaml").write_text(self._cluster())
         self.started = time.monotonic()
         self._clock = time.time() - time.monotonic()
@@ -206,15 +209,16 @@ class Trial:
         return True
 
     def signal(self, name: str, number: signal.Signals) -> float:
-        """Send a signal to a process; when."""
-        os.kill(self.pids[name], number)
+        """Send a signal to a process, if it has not ended; when."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pids[name], number)
         return time.monotonic()
 
     def close(self) -> None:
         """Kill what is left and close the proxies."""
         for name in self.pids:
             if name not in self.endings:
-                os.kill(self.pids[name], signal.SIGKILL)
+                self.signal(name, signal.SIGKILL)
         while not self.poll():
             time.sleep(0.01)
         for proxy in self.proxies.values():
@@ -279,15 +283,6 @@ def parsed(line: str) -> dict[str, str]:
     except ValueError:
         return {}
     return entry if isinstance(entry, dict) else {}
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that nobody has now."""
-    made = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in made]
-    for sock in made:
-        sock.close()
-    return ports
 
 
 @contextmanager
