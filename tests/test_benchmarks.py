@@ -78,3 +78,32 @@ def test_charts_are_well_formed():
     assert shapes.count("polyline") == 2 and shapes.count("circle") == 3
     words = "".join(root.itertext())
     assert "seconds & bytes" in words and "1k" in words and "1M" in words and "mul" in words
+
+
+def test_a_sweep_goes_on_where_it_was_and_renders_twice_alike(tmp_path, monkeypatch, capsys):
+    import sweep
+
+    measured = []
+
+    def measure(kind, size, parties):
+        measured.append((kind, size, parties))
+        counts = {"rounds": 1, "party_bytes": 16 * size, "dealer_bytes": 12 * size, "error": 0.0, "trace": 0.1}
+        times = {"cold": 2e-6 * size, "warm": 1e-6 * size, "least": 1e-6 * size, "wall": 4.0}
+        return {"kind": kind, "size": size, "parties": parties, "dealer_mb": 70, "party_mb": 190, **counts, **times}
+
+    monkeypatch.setattr(sweep, "measure", measure)
+    file, page, wanted = tmp_path / "sweep.json", tmp_path / "page.md", sweep.points()
+    assert len(set(wanted)) == len(wanted) and {p for _, _, p in wanted} == {2, 3, 5}
+    sweep.sweep(file, wanted, budget=5.0)
+    assert not measured and "left out" in capsys.readouterr().err
+    sweep.sweep(file, wanted[:3], budget=100.0)
+    sweep.sweep(file, wanted, budget=100.0)
+    assert measured == wanted, "each point once"
+    page.write_text(f"# Page\n\n{sweep.BEGIN}\nstale words\n{sweep.END}\n\n## More\n")
+    sweep.render(file, tmp_path, page)
+    text = page.read_text()
+    assert "stale" not in text and text.startswith("# Page") and text.endswith("## More\n")
+    assert "| relu 1,000,000 | 3 | 2.00 s | 1.00 s | 1 | 16 | 12 | 190 | 70 |" in text
+    assert {p.stem for p in tmp_path.glob("*.svg")} == {"size", "bytes", "memory", "gemm", "batch", "parties"}
+    sweep.render(file, tmp_path, page)
+    assert page.read_text() == text

@@ -52,6 +52,9 @@ def bench(
       import jax, numpy as np
       C = {"relu_1m": lambda: (jax.nn.relu, (np.random.randn(1_000_000).astype(np.float32),))}
 
+    With --json a row has: case, parties, inputs, tls, seconds (one a repetition), cold_seconds (the first run of the
+    plan), trace_seconds, max_abs_error, rounds, party_bytes, dealer_bytes, peak_rss_mb (a process).
+
     \b
     Examples:
       mpcrt bench cases.py --cluster cluster_configs/two_party_plain.yaml
