@@ -124,7 +124,7 @@ def render(file: Path, folder: Path, page: Path) -> None:
     before, _, rest = page.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
     shown = "\n".join(tables(found, data, drawn))
-    page.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{shown}\n{END}\n{after}".rstrip() + "\n")
+    page.write_text(f"{before.rstrip()}\n\n{BEGIN}\n{shown}\n{END}\n\n{after.strip()}".rstrip() + "\n")
 
 
 def plots(found: list[dict]) -> Iterator[tuple[str, str]]:

@@ -69,6 +69,7 @@ def run(
       mpcrt run cluster_configs/two_party.yaml examples/digits/predict.py -- --model m.npz --out p.npz
       mpcrt run cluster.yaml train.py --party alice -- --epochs 3
       mpcrt run cluster.yaml --party dealer --log-json
+      mpcrt run cluster.yaml train.py --profile where.json    (with --party: that party's part of it)
     """
     shell = ctx.ensure_object(Shell)
     shell.party, shell.verbose, shell.log_json = party or "", verbose, log_json

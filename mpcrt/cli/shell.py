@@ -29,7 +29,7 @@ profile_option = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     metavar="FILE",
     callback=_profile_file,
-    help="Write where time goes, for ui.perfetto.dev: calls, steps, waiting, bytes. With --party, that party's part.",
+    help="Write where time goes to FILE, for `mpcrt profile` and ui.perfetto.dev: calls, steps, waiting, bytes.",
 )
 
 
