@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from mpcrt.plan.ops import PlanError
 from mpcrt.plan.plan import Node
-from mpcrt.plan.schedule import Held, Rep
+from mpcrt.plan.schedule import CHUNK, Held, Rep
 from mpcrt.plan.sorting import sort_spec
 from mpcrt.plan.types import Type
+from mpcrt.ring import samples as sampled
 from mpcrt.ring.blocks import compare_spec, equal_spec
 
 if TYPE_CHECKING:
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 Lower = Callable[["Lowering", Node, list[int], Type], int]
 LOWERED: dict[str, Lower] = {}
+CACHED = 3 << 19
+"""Bytes of samples in a chunk: they are written once and read twice before the next."""
 
 
 def lowered(*names: str):
@@ -90,7 +93,16 @@ def select(low: Lowering, node: Node, operands: list[int], type: Type) -> int:
 
 @lowered("samples")
 def samples(low: Lowering, node: Node, operands: list[int], type: Type) -> int:
-    return low.one("samples", (low.wire(operands[0]),), type, Rep.PENDING, dict(node.attrs))
+    """In chunks whose samples, many words an element, stay in a core's cache from the kernel to the link."""
+    a = node.attrs
+    try:
+        words = sampled.words(sampled.parse(a["function"], a["parameters"], a["fraction"]))
+    except ValueError as error:
+        raise PlanError(str(error)) from None
+    chunk = CHUNK
+    while chunk > 1 << 10 and 8 * words * chunk > CACHED:
+        chunk >>= 1
+    return low.one("samples", (low.wire(operands[0]),), type, Rep.PENDING, {**a, "chunk": chunk})
 
 
 @lowered("onehot")

@@ -83,13 +83,15 @@ class Step:
         if not self.chunked:
             yield 0, 0, self.size
             return
-        for index, low in enumerate(range(0, max(self.size, 1), CHUNK)):
-            yield index, low, min(low + CHUNK, self.size)
+        chunk = self.attrs.get("chunk", CHUNK)
+        for index, low in enumerate(range(0, max(self.size, 1), chunk)):
+            yield index, low, min(low + chunk, self.size)
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """The lowered plan. `inputs[i]` and `outputs[i]` are value numbers; `held[v]` says how value v is held.
+    """The lowered plan. `inputs[i]` and `outputs[i]` are value numbers; `held[v]` says how value v is held. Of level k
+    the first `urgent[k]` steps lead to its openings.
     Values of `constant` depend on no input: readers compute them once and keep them in `kept`."""
 
     plan: Plan
@@ -99,6 +101,7 @@ class Schedule:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     levels: tuple[tuple[Step, ...], ...] = field(default=())
+    urgent: tuple[int, ...] = field(default=())
     rounds: int = 0
     constant: frozenset[int] = field(default=frozenset())
     kept: dict = field(default_factory=dict, compare=False, repr=False)
@@ -117,6 +120,7 @@ class Schedule:
             attrs = [(k, v) for k, v in sorted(s.attrs.items()) if k not in ("node", "body")]
             body = s.attrs["body"].digest if s.rule == "loop" else ""
             rows.append(f"{s.number} {s.rule} {s.operands} {s.results} {s.start} {s.size} {s.chunked} {attrs} {body}")
+        rows += [f"{count} {[s.number for s in level]}" for count, level in zip(self.urgent, self.levels, strict=True)]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
     @cached_property

@@ -50,11 +50,11 @@ struct Angle {
     Words cosine, sine;
 };
 
-// (a.cosine + i a.sine)(b.cosine + i b.sine), rounded half up.
+// (a.cosine + i a.sine)(b.cosine + i b.sine), rounded half up; all within a few units of 2^30, so that they fit 32 bits.
 MPCRT_INLINE Angle rotated(Angle a, Angle b) {
     const Words half = all(1ull << (trig_bits - 1));
-    return {shifted(mul(a.cosine, b.cosine) - mul(a.sine, b.sine) + half, trig_bits),
-            shifted(mul(a.cosine, b.sine) + mul(a.sine, b.cosine) + half, trig_bits)};
+    return {shifted(mul_narrow(a.cosine, b.cosine) - mul_narrow(a.sine, b.sine) + half, trig_bits),
+            shifted(mul_narrow(a.cosine, b.sine) + mul_narrow(a.sine, b.cosine) + half, trig_bits)};
 }
 
 // floor(v / 6) for |v| < 2^17: 43691 / 2^18 is 1/6 from above.

@@ -44,4 +44,21 @@ MPCRT_INLINE Words mul(Words a, Words b) {
 #endif
 }
 
+// The product of words whose values, as signed numbers, fit 32 bits: one instruction instead of three.
+MPCRT_INLINE Words mul_narrow(Words a, Words b) {
+#if defined(MPCRT_ZMM)
+    return (Words)_mm512_mul_epi32((__m512i)a, (__m512i)b);
+#elif defined(MPCRT_LEVEL_avx2)
+    __m256i x[2], y[2];
+    std::memcpy(x, &a, sizeof a);
+    std::memcpy(y, &b, sizeof b);
+    for (int i = 0; i < 2; ++i) x[i] = _mm256_mul_epi32(x[i], y[i]);
+    Words out;
+    std::memcpy(&out, x, sizeof out);
+    return out;
+#else
+    return a * b;
+#endif
+}
+
 }  // namespace mpcrt::MPCRT_LEVEL
