@@ -5,6 +5,7 @@ bandwidth. One alone sees its own file, certificates and ports, and whether anyb
 """
 
 import contextlib
+import datetime
 import socket
 import ssl
 import threading
@@ -30,6 +31,7 @@ from mpcrt.errors import ConfigError
 
 SKEW_SECONDS = 5.0
 RETRY_SECONDS = 0.3
+EXPIRY_DAYS = 14
 
 
 class State(Enum):
@@ -76,7 +78,8 @@ def examine(config: ClusterConfig, party: str | None, wait: float) -> Iterator[F
             yield Finding(f"port of {party}", State.GOOD, f"{endpoint} can be listened on")
         except ConfigError as error:
             yield Finding(f"port of {party}", State.BAD, str(error))
-    deadline, met = time.monotonic() + wait, set[str]()
+    deadline = time.monotonic() + wait
+    met = {peer for peer in config.names if peer != party and config.parties[peer].address is None}
     with _Answering(config, party, listening, files) as answering:
         for finding in _peers(config, party, files, deadline):
             if finding.state is State.GOOD:
@@ -105,7 +108,10 @@ def _certificates(config: ClusterConfig, party: str, *, alone: bool) -> Iterator
     for problem in wrong:
         yield Finding(subject, State.BAD, problem)
     if not wrong:
-        yield Finding(subject, State.GOOD, f"{files.certificate}: valid until {shown.not_after:%Y-%m-%d %H:%M} UTC")
+        days = (shown.not_after - datetime.datetime.now(datetime.UTC)).days
+        soon = f", which is in {days} days: have a new one issued" if days < EXPIRY_DAYS else ""
+        dates = f"{files.certificate}: valid until {shown.not_after:%Y-%m-%d %H:%M} UTC{soon}"
+        yield Finding(subject, State.NOTE if soon else State.GOOD, dates)
 
 
 def _port(config: ClusterConfig, party: str) -> Iterator[Finding]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from mpcrt.cluster import certificates, introductions
+from mpcrt.cluster import certificates, doctor, introductions
 from mpcrt.cluster import config as configs
-from mpcrt.cluster.config import ClusterConfig, TlsPaths
+from mpcrt.cluster.config import ClusterConfig, Party, TlsPaths
 from mpcrt.cluster.doctor import Finding, State, examine
 from mpcrt.cluster.introductions import Introduction, Mismatch
 from mpcrt.cluster.sockets import close_all, free_ports_cluster, listening_socket
@@ -110,6 +110,31 @@ def test_a_wrong_certificate_is_refused_by_both(tmp_path):
     found = together({"alice": config, "bob": config.replace(tls=paths)}, wait=2)
     assert any(line.startswith("bob: its certificate is refused: ") for line in bad(found["alice"]))
     assert any(line.startswith("alice: its certificate is refused: ") for line in bad(found["bob"]))
+
+
+def test_a_party_without_an_address_is_waited_for(tmp_path):
+    """Its own doctor measures, so the others stay until it has asked them."""
+    config = cluster(tmp_path, tls=True)
+    config = config.replace(parties=config.parties | {"bob": Party()})
+    late: list[Finding] = []
+
+    def bob() -> None:
+        time.sleep(1.5)
+        late.extend(examine(config, "bob", 10))
+
+    starting = threading.Thread(target=bob)
+    starting.start()
+    found = together({"alice": config, "dealer": config})
+    starting.join(20)
+    assert [finding.subject for finding in late if finding.state is State.GOOD][-2:] == ["alice", "dealer"]
+    assert bad(late) == bad(found["alice"]) == bad(found["dealer"]) == []
+
+
+def test_a_certificate_that_ends_soon_is_noted(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "EXPIRY_DAYS", 10_000)
+    findings = list(examine(cluster(tmp_path, tls=True), None, 0))
+    (alice,) = (finding for finding in findings if finding.subject == "certificate of alice")
+    assert alice.state is State.NOTE and alice.message.endswith("days: have a new one issued")
 
 
 def test_own_certificates_are_checked_before_any_peer_is_asked(tmp_path):
