@@ -28,6 +28,10 @@ class Share:
         """The words as kernels take them: where they can, they draw them on the way."""
         return self.words()
 
+    def shaped(self, shape: tuple[int, ...]) -> np.ndarray:
+        """The words in a shape; with strides where that saves a copy."""
+        return self.words().reshape(shape)
+
     def part(self, low: int, high: int) -> "Share":
         return Known(self.words()[low:high])
 
@@ -230,10 +234,17 @@ class Mapped(Share):
         self.size, self.function, self.parents = size, function, parents
         self.made: np.ndarray | None = None
 
-    def words(self) -> np.ndarray:
+    def _value(self) -> np.ndarray:
         if self.made is None:
-            self.made = np.ascontiguousarray(self.function(*(p.words() for p in self.parents))).reshape(-1)
+            self.made = self.function(*(p.words() for p in self.parents))
         return self.made
+
+    def words(self) -> np.ndarray:
+        self.made = np.ascontiguousarray(self._value()).reshape(-1)
+        return self.made
+
+    def shaped(self, shape: tuple[int, ...]) -> np.ndarray:
+        return self._value() if self._value().shape == shape else self.words().reshape(shape)
 
     def without(self, party: int) -> Share:
         return Mapped(self.size, self.function, *(p.without(party) for p in self.parents))

@@ -78,9 +78,9 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
     if not lead:
         parts = []
         if not x.mask.zero:
-            parts.append(times(node, x.mask.words().reshape(shape_x), y.opened))
+            parts.append(times(node, x.mask.shaped(shape_x), y.opened))
         if not y.mask.zero:
-            parts.append(times(node, x.opened, y.mask.words().reshape(shape_y)))
+            parts.append(times(node, x.opened, y.mask.shaped(shape_y)))
         if not parts:
             return np.zeros(node.results[0].shape, np.uint64)
         total = parts[0] if len(parts) == 1 else np.add(*parts)
@@ -88,11 +88,11 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
     if y.mask.zero or (not x.mask.zero and held[0].type.size <= held[1].type.size):
         out = times(node, _less(x, shape_x), y.opened)
         if not y.mask.zero:
-            out = np.subtract(out, times(node, x.opened, y.mask.words().reshape(shape_y)))
+            out = np.subtract(out, times(node, x.opened, y.mask.shaped(shape_y)))
     else:
         out = times(node, x.opened, _less(y, shape_y))
         if not x.mask.zero:
-            out = np.subtract(out, times(node, x.mask.words().reshape(shape_x), y.opened))
+            out = np.subtract(out, times(node, x.mask.shaped(shape_x), y.opened))
     return np.asarray(out)
 
 
@@ -112,7 +112,7 @@ def product_dealer(ctx, x: Wire, y: Wire):
     if party is not None:
         other = 1 - ctx.attrs["owned"]
         masks[other] = masks[other].without(ctx.run.parties.index(party))
-    lx, ly = (m.words().reshape(h.type.shape) for m, h in zip(masks, ctx.operands, strict=True))
+    lx, ly = (m.shaped(h.type.shape) for m, h in zip(masks, ctx.operands, strict=True))
     return np.asarray(TIMES[node.op](node, lx, ly))
 
 

@@ -177,6 +177,11 @@ struct ConvolutionTask {
 void matmul(long batch, long m, long n, long k, const Batched& a, const Batched& b, uint64_t* c, long c_stride,
             long c_row_stride, int threads) {
     if (!batch || !m || !n) return;
+    if (m == 1 && n > 1 && b.row_stride == 1) {
+        // Columns that lie contiguous, a transposed matrix's: the same as its rows times a column.
+        const Batched left{b.data, b.stride, b.column_stride, 1}, right{a.data, a.stride, a.column_stride, a.row_stride};
+        return matmul(batch, n, 1, k, left, right, c, c_stride, 1, threads);
+    }
     const long rows = rows_a_task(m, batch, (double)batch * m * n * k, threads);
     MatmulTask task{m, n, k, (m + rows - 1) / rows, rows, c_stride, c_row_stride, a, b, c};
     parallel(threads, batch * task.parts, MatmulTask::run, &task);
