@@ -76,7 +76,8 @@ class PeerFailed(MpcrtError):
     def __init__(
         self, party: str, function: str, number: int, code: int = 1, reason: str = "", reporter: str = ""
     ) -> None:
-        text = f"{party} failed in {function or 'the run'} (call {number}); its own log has the cause"
+        by = f" (so {reporter} says)" if reporter not in ("", party) else ""
+        text = f"{party} failed in {function or 'the run'} (call {number}){by}; its own log has the cause"
         super().__init__(f"{reporter or party} reports: {reason}" if reason else text)
         self.party, self.function, self.number, self.code = party, function, number, code
 

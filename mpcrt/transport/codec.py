@@ -35,6 +35,7 @@ INLINE_LIMIT = 8192
 HEADER_LIMIT = 1 << 18
 BUFFERS_LIMIT = 8192
 DIMENSIONS_LIMIT = 32
+CONTROL_LIMIT = 4096
 
 Frame: TypeAlias = bytes | bytearray | memoryview
 
@@ -200,7 +201,11 @@ def _prefix(frame: Frame) -> tuple[bool, int, int, int]:
 
 def read_header(frame: Frame, limit: int) -> Header:
     """Decode and check the header at the start of `frame`; at most `limit` payload bytes may be announced."""
-    inline, end, stop, _ = _prefix(frame)
+    return _read_header(frame, _prefix(frame), limit)
+
+
+def _read_header(frame: Frame, prefix: tuple[bool, int, int, int], limit: int) -> Header:
+    inline, end, stop, _ = prefix
     if len(frame) < end:
         raise Damaged("a header that ends before its length")
     if frame[stop:end] != _PADDING[end - stop]:
@@ -266,9 +271,10 @@ def read_message(frames: Sequence[Frame], limit: int) -> Message:
     if not frames:
         raise ProtocolError("a message without frames")
     head = frames[0]
-    if crc32(memoryview(head)[PREFIX_BYTES:]) != _prefix(head)[3]:
+    prefix = _prefix(head)
+    if crc32(memoryview(head)[PREFIX_BYTES:]) != prefix[3]:
         raise Damaged("a frame that was damaged on its way")
-    header = read_header(head, limit)
+    header = _read_header(head, prefix, limit)
     if not header.inline:
         if len(head) != header.frame_bytes:
             raise ProtocolError("trailing bytes after a header")
@@ -335,7 +341,9 @@ def control(kind: Control, fields: Sequence[object], *, acknowledged: int = 0, c
 
 
 def control_fields(message: Message, *types: type) -> tuple:
-    """The fields of a control message, which must be exactly of `types`."""
+    """The fields of a control message, which must be exactly of `types`. They reach error lines, so they are short."""
+    if message.header.layout.payload > CONTROL_LIMIT:
+        raise ProtocolError(f"a control message of {message.header.layout.payload} bytes")
     try:
         fields = msgpack.unpackb(b"".join(array.tobytes() for array in message.arrays), use_list=False)
     except (ValueError, TypeError, OverflowError, msgpack.UnpackException):

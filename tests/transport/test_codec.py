@@ -230,3 +230,10 @@ def test_control_messages(value):
     hostile = encode(Address(Control.ABORT), [msgpack.packb(value)])
     with pytest.raises(ProtocolError, match="malformed ABORT"):
         control_fields(read_message(hostile.frames, LIMIT), str, str, int, int)
+
+
+def test_control_messages_are_short():
+    """What a peer says of a failure ends in a log line."""
+    frames = control(Control.ABORT, ("alice", "f" * 5000, 1, 1, "")).frames
+    with pytest.raises(ProtocolError, match="control message of"):
+        control_fields(read_message(frames, 1 << 20), str, str, int, int, str)
