@@ -69,9 +69,9 @@ class PlainChannel(Channel):
         return (encoded.frames,)
 
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
-        if frames[0] and frames[0][0] in TLS_RECORDS:
-            raise Refused("it speaks TLS, and here TLS is off")
         try:
             return [(read_message(frames, limit), frames[0])]
         except Damaged as error:
+            if frames[0] and frames[0][0] in TLS_RECORDS:
+                raise Refused("it speaks TLS, and here TLS is off") from None
             raise Cut(str(error)) from None

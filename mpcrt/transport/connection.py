@@ -81,9 +81,10 @@ class Connection:
             return False
 
     def receive(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
-        """The messages that arrived with `frames`. Raises Refused, Cut or ProtocolError after telling the other end."""
-        if self.ready:
-            return self.channel.unwrap(frames, limit)
+        """The messages that arrived with `frames` before the connection was ready.
+
+        Raises Refused, Cut or ProtocolError after telling the other end.
+        """
         # a refusal may come in plaintext, before or instead of TLS
         if self.channel.names is None and (text := refusal_text(frames)):
             self.refusal = text

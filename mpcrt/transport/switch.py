@@ -23,7 +23,7 @@ from zmq.utils.monitor import parse_monitor_message
 
 from mpcrt.transport.codec import BUFFERS_LIMIT, Frame
 
-ZERO_COPY = 1 << 17
+ZERO_COPY = 1 << 16
 """From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
 QUEUED_MESSAGES = 1 << 9
 """That ZeroMQ takes from one connection before they are looked at: with TLS at most 288 MiB, whoever sends."""

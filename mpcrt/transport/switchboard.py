@@ -36,7 +36,7 @@ REFUSALS_SHOWN = 100
 UNREPORTED_BYTES = 1 << 22
 UNREPORTED_MESSAGES = 64
 
-_FIRST_CONTROL = int(Control.GREETING)
+_FIRST_CONTROL, _BYE = int(Control.GREETING), int(Control.BYE)
 
 log = logging.getLogger("mpcrt.transport")
 
@@ -227,7 +227,8 @@ class Switchboard:
     def _arrived(self, connection: Connection, frames: Sequence[Frame]) -> None:
         """Handle one ZeroMQ message, and decide whose fault it is when it is bad."""
         try:
-            for message, frame in connection.receive(frames, self._message_limit):
+            receive = connection.channel.unwrap if connection.ready else connection.receive
+            for message, frame in receive(frames, self._message_limit):
                 self._handle(connection, message, frame)
             if not connection.greeted:
                 self._introduce(connection)
@@ -247,7 +248,7 @@ class Switchboard:
     def _handle(self, connection: Connection, message: Message, frame: Frame) -> None:
         header = message.header
         address = header.address
-        if address.kind >= _FIRST_CONTROL and address.kind != Control.BYE:
+        if address.kind >= _FIRST_CONTROL and address.kind != _BYE:
             self._control(connection, message)
             return
         if not connection.ready:
