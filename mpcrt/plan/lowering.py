@@ -10,7 +10,7 @@ from itertools import count
 
 from mpcrt.plan.lowered_ops import LOWERED, loop
 from mpcrt.plan.ops import PlanError
-from mpcrt.plan.passes import alive, fused
+from mpcrt.plan.passes import alive, fused, urgent_first
 from mpcrt.plan.plan import Node, Plan
 from mpcrt.plan.schedule import Held, Rep, Schedule, Step
 from mpcrt.plan.types import Type
@@ -56,9 +56,11 @@ class Lowering:
         levels: list[list[Step]] = [[] for _ in range(openings + 1)]
         for step in self.steps:
             levels[step.start].append(step)
+        ordered = [urgent_first(level) for level in levels]
         return Schedule(
             self.plan, self.parties, tuple(self.steps), tuple(self.held), tuple(self.inputs), outputs,
-            tuple(map(tuple, levels)), openings + loop_rounds, frozenset(self.constant),
+            tuple(steps for steps, _ in ordered), tuple(count for _, count in ordered), openings + loop_rounds,
+            frozenset(self.constant),
         )  # fmt: skip
 
     def inner(self, body: Plan, given: Sequence[Held]) -> "Lowering":

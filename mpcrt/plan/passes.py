@@ -21,6 +21,20 @@ def alive(steps: list[Step], outputs: Iterable[int]) -> list[Step]:
     return kept
 
 
+def urgent_first(level: list[Step]) -> tuple[tuple[Step, ...], int]:
+    """The steps of a level, those first that lead to its openings, and their number: the others run while the openings
+    travel. Loops, which exchange by themselves, come before."""
+    needed: set[int] = set()
+    urgent, rest = [], []
+    for step in reversed(level):
+        if step.rounds or step.rule == "loop" or not needed.isdisjoint(step.results):
+            urgent.append(step)
+            needed.update(step.operands)
+        else:
+            rest.append(step)
+    return (*reversed(urgent), *reversed(rest)), len(urgent)
+
+
 FUSED = {("product", "expose"): "expose_product", ("fork_shares", "unfork"): "settle"}
 
 

@@ -68,6 +68,9 @@ class DealerRun:
     def submit(self, request) -> None:
         pass
 
+    def dispatch(self, requests) -> None:
+        pass
+
     def exchange(self, requests) -> None:
         pass
 

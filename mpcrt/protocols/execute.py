@@ -1,7 +1,8 @@
 """The driver that the online and the dealer's reader share: runs a schedule level by level.
 
-In a level: tasks whose opening is complete are resumed in order, then the level's steps start in order, chunk by chunk;
-each runs to its next opening or its end. Openings are exchanged at the end of the level. Both readers go through the
+In a level: tasks whose opening is complete are resumed in order, then the steps that lead to the level's openings start
+in order, chunk by chunk; each runs to its next opening or its end. Then the openings leave, and while they travel the
+level's other steps run. The next level begins with what the others sent. Both readers go through the
 same sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
 """
 
@@ -65,27 +66,34 @@ class Execution:
 
     def go(self) -> list:
         """Runs all levels; returns the outputs."""
-        observer, values, tick = self.run.observer, self.values, self.run.tick
-        for level in self.lineup.levels:
+        for urgent, others in self.lineup.levels:
             if self.pending:
                 self.resume()
-            for stage in level:
-                if observer is not None:
-                    observer.begin(self.schedule, stage.step)
-                if tick is not None:
-                    tick()
-                operands = [values[v] for v in stage.operands]
-                for v in stage.freed:
-                    values[v] = None
-                if stage.function is None:
-                    self.start(stage, operands)
-                else:
-                    values[stage.result] = stage.function(*operands)
-                if observer is not None:
-                    observer.end()
+            self.through(urgent)
+            if self.pending:
+                self.run.dispatch([t.request for t in self.pending])
+            self.through(others)
         if self.pending:
             raise ProtocolError("a schedule ended with openings under way")
-        return [values[v] for v in self.schedule.outputs]
+        return [self.values[v] for v in self.schedule.outputs]
+
+    def through(self, stages: tuple[Stage, ...]) -> None:
+        """Starts steps in order; local ones are done at once."""
+        observer, values, tick = self.run.observer, self.values, self.run.tick
+        for stage in stages:
+            if observer is not None:
+                observer.begin(self.schedule, stage.step)
+            if tick is not None:
+                tick()
+            operands = [values[v] for v in stage.operands]
+            for v in stage.freed:
+                values[v] = None
+            if stage.function is None:
+                self.start(stage, operands)
+            else:
+                values[stage.result] = stage.function(*operands)
+            if observer is not None:
+                observer.end()
 
     def resume(self) -> None:
         """Exchanges what the last level opened, and goes on with its tasks."""

@@ -31,9 +31,10 @@ class Stage:
 
 @dataclass(frozen=True, slots=True)
 class Lineup:
-    """The stages by level, and the values to start with: constants, None elsewhere."""
+    """The stages by level, those that lead to its openings and the others, and the values to start with: constants,
+    None elsewhere."""
 
-    levels: tuple[tuple[Stage, ...], ...]
+    levels: tuple[tuple[tuple[Stage, ...], tuple[Stage, ...]], ...]
     values: tuple
 
 
@@ -55,15 +56,15 @@ def made(schedule: Schedule, run) -> Lineup:
     stays = constant.union(schedule.inputs, schedule.outputs)
     later: set[int] = set()
     levels = []
-    for level in reversed(schedule.levels):
-        stages = []
-        for step in reversed(level):
+    for level, urgent in zip(reversed(schedule.levels), reversed(schedule.urgent), strict=True):
+        first, rest = [], []
+        for i, step in reversed(list(enumerate(level))):
             if step.rule == "public" and constant.issuperset(step.results):
                 continue
             freed = {v for v in step.operands if v not in later and v not in stays}
             later.update(step.operands)
-            stages.append(stage(schedule, step, tuple(sorted(freed)), run))
-        levels.append(tuple(reversed(stages)))
+            (first if i < urgent else rest).append(stage(schedule, step, tuple(sorted(freed)), run))
+        levels.append((tuple(reversed(first)), tuple(reversed(rest))))
     return Lineup(tuple(reversed(levels)), tuple(values))
 
 

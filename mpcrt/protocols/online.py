@@ -47,6 +47,7 @@ class OnlineRun:
         self.positions, self.observer = party.positions, party.observer
         self.progress = party.statistics
         self.sent = 0  # opening messages so far; the same at every party
+        self.packed = 0, 0  # the number and size of the small openings on their way
         self.packs: list[np.ndarray] = []
 
     context = OnlineContext
@@ -102,20 +103,26 @@ class OnlineRun:
     def address(self, number: int) -> Address:
         return Address(Kind.OPEN, self.call, 0, number)
 
-    def exchange(self, requests: Sequence[Request]) -> None:
-        """Ends a level: packs the small openings into one message a peer, scatters sums of the large."""
-        self.progress.rounds += 1
+    def dispatch(self, requests: Sequence[Request]) -> None:
+        """Packs a level's small openings into one message a peer, which leaves."""
         small = [r for r in requests if r.number < 0]
-        if small:
-            start = 0
-            for r in small:
-                r.start, start = start, start + r.mine.size
-            mine = concatenated([r.mine for r in small])
-            address = self.address(self.number())
-            if mine.size:
-                for peer in self.peers:
-                    self.link.send(peer, address, mine)
-            self.packs = [self.received(peer, address, mine.size) for peer in self.peers if mine.size]
+        if not small:
+            return
+        start = 0
+        for r in small:
+            r.start, start = start, start + r.mine.size
+        mine = concatenated([r.mine for r in small])
+        self.packed = self.number(), mine.size
+        if mine.size:
+            for peer in self.peers:
+                self.link.send(peer, self.address(self.packed[0]), mine)
+
+    def exchange(self, requests: Sequence[Request]) -> None:
+        """Ends a level: receives the others' small openings, scatters sums of the large."""
+        self.progress.rounds += 1
+        (number, size), self.packed = self.packed, (0, 0)
+        if number:
+            self.packs = [self.received(peer, self.address(number), size) for peer in self.peers if size]
         if len(self.peers) > 1:
             for r in requests:
                 if r.number >= 0:
