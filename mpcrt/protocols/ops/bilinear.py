@@ -78,22 +78,23 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
     if not lead:
         parts = []
         if not x.mask.zero:
-            parts.append(times(node, x.mask.shaped(shape_x), y.opened))
+            parts.append(np.asarray(times(node, x.mask.shaped(shape_x), y.opened)))
         if not y.mask.zero:
-            parts.append(times(node, x.opened, y.mask.shaped(shape_y)))
+            parts.append(np.asarray(times(node, x.opened, y.mask.shaped(shape_y))))
         if not parts:
             return np.zeros(node.results[0].shape, np.uint64)
-        total = parts[0] if len(parts) == 1 else np.add(*parts)
-        return np.asarray(np.negative(total))
+        for part in parts[1:]:
+            parts[0] += part
+        return np.negative(parts[0], out=parts[0])
     if y.mask.zero or (not x.mask.zero and held[0].type.size <= held[1].type.size):
-        out = times(node, _less(x, shape_x), y.opened)
+        out = np.asarray(times(node, _less(x, shape_x), y.opened))
         if not y.mask.zero:
-            out = np.subtract(out, times(node, x.opened, y.mask.shaped(shape_y)))
+            out -= times(node, x.opened, y.mask.shaped(shape_y))
     else:
-        out = times(node, x.opened, _less(y, shape_y))
+        out = np.asarray(times(node, x.opened, _less(y, shape_y)))
         if not x.mask.zero:
-            out = np.subtract(out, times(node, x.mask.shaped(shape_x), y.opened))
-    return np.asarray(out)
+            out -= times(node, x.mask.shaped(shape_x), y.opened)
+    return out
 
 
 def _less(x: Wire, shape: tuple[int, ...]) -> np.ndarray:
