@@ -235,6 +235,7 @@ def main() -> int:
     parser.add_argument("--points", type=int, default=20, help="points at which each process is killed, and stopped")
     parser.add_argument("--seed", type=int, default=random.randrange(2**32))
     parser.add_argument("--only", choices=["resident", "single", "fatal", "signals"], default=None)
+    parser.add_argument("--victims", nargs="+", default=["alice", "bob", "carol", "dealer"])
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     start = time.monotonic()
@@ -252,7 +253,7 @@ def main() -> int:
         for phase in PHASES:
             until("single", 0.12, phase)
             until("fatal", 0.04, phase)
-        for victim in ("alice", "bob", "carol", "dealer") if options.only in (None, "signals") else ():
+        for victim in options.victims if options.only in (None, "signals") else ():
             for number in (signal.SIGKILL, signal.SIGSTOP):
                 for point in range(options.points):
                     campaign.run(number.name, PHASES[point % len(PHASES)], victim, number)

@@ -68,6 +68,16 @@ def test_a_process_that_dies_or_stops_is_named(
     assert not outcome.done and not outcome.wrong
 
 
+@pytest.mark.parametrize("busy", ["bob", "dealer"])
+def test_who_is_in_a_long_step_ends_in_time_too(processes: Zygote, rng: random.Random, tmp_path: Path, busy: str):
+    """It learns from its watcher that alice is gone, and ends under what would keep it for a minute."""
+    setting = Setting(idle=2.0, connect=10.0, holder=busy, holds=(("rounds", 2, 60.0),))
+    with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
+        assert trial.wait_held(1, trial.started + 30)
+        outcome = campaign.ended(trial, [trial.signal("alice", signal.SIGKILL)], ("alice",), SLACK)
+    assert outcome.problems == []
+
+
 def test_a_port_that_stalls_for_ever_ends_the_run(processes: Zygote, rng: random.Random, tmp_path: Path):
     """Everybody behind it is named by somebody, in time."""
     setting = Setting(idle=2.0, connect=10.0, calls=2000, pause=0.02)

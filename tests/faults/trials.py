@@ -177,8 +177,7 @@ class Trial:
         assert isinstance(codes, list)
         for name, code in zip(running, codes, strict=True):
             if code is not None:
-                lines = (self.folder / f"{name}.err").read_text().splitlines() or [""]
-                self.endings[name] = Ending(code, lines[-1], time.monotonic())
+                self.endings[name] = Ending(code, (self._said(name) or [""])[-1], time.monotonic())
         return len(self.endings) == len(self.pids)
 
     def wait(self, until: float) -> list[str]:
@@ -230,9 +229,14 @@ class Trial:
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
         self.close()
 
+    def _said(self, name: str, stream: str = "err") -> list[str]:
+        """Lines of a process; none when it was killed before it had a file."""
+        file = self.folder / f"{name}.{stream}"
+        return file.read_text().splitlines() if file.exists() else []
+
     def outcome(self, struck: Sequence[float] = ()) -> Outcome:
         """What bob printed, how all ended, and in which phases the faults struck."""
-        lines = (self.folder / "bob.out").read_text().splitlines()
+        lines = self._said("bob", "out")
         right = sum(line.startswith("right ") for line in lines)
         wrong = [line for line in lines if not line.startswith("right ")]
         outcome = Outcome(dict(self.endings), right, wrong, self._phases(struck))
@@ -258,7 +262,7 @@ class Trial:
         events: list[tuple[float, str]] = []
         links: dict[str, float] = {}
         for name in self.setting.names:
-            for line in (self.folder / f"{name}.err").read_text().splitlines():
+            for line in self._said(name):
                 entry = parsed(line)
                 message = entry.get("message", "")
                 if "time" in entry and message.startswith("connected to"):
