@@ -1,0 +1,32 @@
+"""What is known of the way to a peer: pauses between attempts, and the times that make up the bound of a failure."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpcrt.transport.line import Heart, Line
+from mpcrt.transport.session import Session
+
+
+def line() -> Line:
+    return Line("bob", "127.0.0.1:1", True, Session("bob", inbox_limit=1))
+
+
+def test_attempts_back_off_with_jitter():
+    """Pauses grow to about a second, and two parties that begin together drift apart."""
+    one, other = line(), line()
+    pauses = [[each.pause() for _ in range(12)] for each in (one, other)]
+    assert pauses[0] != pauses[1]
+    for row in pauses:
+        assert 0.05 <= row[0] <= 0.1 and all(0.5 <= pause <= 1.0 for pause in row[5:])
+        assert len(set(row)) == len(row)
+
+
+@pytest.mark.parametrize("idle", [0.5, 2.0, 8.0, 60.0, 3600.0])
+def test_a_stall_is_noticed_within_idle_and_two_beats(idle: float):
+    """A connection is given up, at the latest, a beat after its timeout, at the answering end two; then the rest of
+    `idle` goes by."""
+    heart = Heart(idle)
+    latest = 2 * heart.beat + heart.timeout + heart.patience
+    assert idle < latest <= idle + 0.5
+    assert heart.patience >= 0.75 * idle or heart.timeout == 10.0
