@@ -98,10 +98,13 @@ class Recorder(Profile):
     @contextlib.contextmanager
     def _sliced(self, kind: str, name: str, details: Any) -> Iterator[None]:
         self._enter(kind, name, details)
+        stack = self._open[threading.get_ident()]
+        depth = len(stack)
         try:
             yield
         finally:
-            self.end()
+            while len(stack) >= depth:  # a step that failed within has not ended
+                self.end()
 
     def begin(self, schedule: Schedule, step: Step | None) -> None:
         """A step of a plan, or (None) the exchange of a level's openings."""

@@ -168,6 +168,17 @@ def test_events_are_bounded_and_the_file_says_so(tmp_path, monkeypatch):
     assert events[0]["args"]["name"] == "alice (2 later events dropped)"
 
 
+def test_a_step_that_fails_ends_with_what_it_lies_in(tmp_path):
+    recorder = Recorder(tmp_path / "p.json", "alice", 1)
+    with pytest.raises(ZeroDivisionError), recorder.slice("call", "predict"):
+        recorder.begin(None, None)
+        raise ZeroDivisionError
+    with recorder.slice("call", "next"):
+        recorder.write()
+    found = {e["name"]: e["args"] for e in profiles.events(tmp_path / "p.json") if e["ph"] == "X"}
+    assert found == {"exchange": {}, "predict": {}, "next": {"unfinished": True}}
+
+
 def test_merging_aligns_clocks(tmp_path):
     for name, start in (("alice", 5_000_000), ("bob", 2_000_000)):
         about = {"parties": [name], "epoch_ns": start + 7, "monotonic_ns": start, "dropped": 0, "lines": {}}
