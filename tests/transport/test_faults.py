@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -251,14 +252,10 @@ time.sleep(60)
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
-@pytest.mark.parametrize("engine", ["waiting", "busy"])
-def test_a_dead_or_stopped_process_is_noticed(how: signal.Signals, engine: str, tmp_path: Path):
-    """Within idle + 2 s, whether alice waits in recv or runs her own code."""
+def notices_its_end(how: signal.Signals, waiting: bool, script: Path) -> None:
+    """A peer's process ends while alice waits in recv, or runs her own code."""
     idle = 1.2
     sock = listening()
-    script = tmp_path / "peer.py"
-    script.write_text(PEER)
     process = subprocess.Popen([sys.executable, script, place(sock), str(idle)])
     link = ZmqLink("alice", {"alice": place(sock), "bob": None}, listen_fd=sock.detach(), idle=idle, connect=30)
     heard: list[MpcrtError] = []
@@ -270,7 +267,7 @@ def test_a_dead_or_stopped_process_is_noticed(how: signal.Signals, engine: str, 
         assert not heard
         process.send_signal(how)
         start = time.monotonic()
-        if engine == "waiting":
+        if waiting:
             with pytest.raises(PeerLost) as info:
                 link.recv("bob", Address(Kind.META, 2), limit=9)
             heard.append(info.value)
@@ -284,6 +281,14 @@ def test_a_dead_or_stopped_process_is_noticed(how: signal.Signals, engine: str, 
         process.kill()
         process.wait()
         link.close()
+
+
+def test_a_dead_or_stopped_process_is_noticed(tmp_path: Path):
+    """Within idle + 2 s, whatever alice does; four pairs of processes at once."""
+    script = tmp_path / "peer.py"
+    script.write_text(PEER)
+    kinds = [(how, waiting) for how in (signal.SIGKILL, signal.SIGSTOP) for waiting in (False, True)]
+    succeed(together(*(partial(notices_its_end, how, waiting, script) for how, waiting in kinds)))
 
 
 def test_a_restarted_peer_does_not_resume():
