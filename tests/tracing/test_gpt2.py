@@ -1,4 +1,4 @@
-"""GPT-2's shape, small: right in the clear, the same steps and rounds for each further block, one trace for all calls."""
+"""GPT-2's shape, small: right in the clear, each further block adds the same, one trace for all calls."""
 
 import importlib.util
 import pathlib
