@@ -35,6 +35,8 @@ class Assembly:
         self._lines: list[str] = []
         self._made: list[int] = []  # the node that made each value
         self._known: dict[tuple, int] = {}
+        self.notes: dict[int, tuple] = {}  # what numerics knows of a value beyond its type
+        self.splits: dict[int, tuple[Value, Value]] = {}  # values t s: x s, then t, is a round shorter than x (t s)
 
     # -- the one way in
 
@@ -109,17 +111,20 @@ class Assembly:
 
     # -- layout
 
+    def made_plainly(self, x: Value, op: str) -> bool:
+        """Whether `op` made x, of which nothing else is known that numerics would look for."""
+        return self.node(x).op == op and x.number not in self.notes and x.number not in self.splits
+
     def reshape(self, x: Value, shape) -> Value:
-        node = self.node(x)
-        if node.op == "reshape":
+        if self.made_plainly(x, "reshape"):
             (x,) = self.operands(x)
         return x if tuple(shape) == x.shape else self.one("reshape", x, shape=tuple(shape))
 
     def transpose(self, x: Value, permutation) -> Value:
         """Of a transposition that made x, both are one; where only axes of length 1 move, it is a reshape."""
         p = tuple(int(i) for i in permutation)
-        node = self.node(x)
-        if node.op == "transpose":
+        if self.made_plainly(x, "transpose"):
+            node = self.node(x)
             p = tuple(node.attrs["permutation"][i] for i in p)
             (x,) = self.operands(x)
         long = [i for i in p if x.shape[i] != 1]

@@ -23,8 +23,6 @@ class Builder(Assembly):
     def __init__(self, fraction: int = 18) -> None:
         super().__init__()
         self.fraction = fraction
-        self.notes: dict[int, tuple] = {}  # what numerics knows of a value beyond its type
-        self.splits: dict[int, tuple[Value, Value]] = {}  # values t s: x s, then t, is a round shorter than x (t s)
 
     # -- numbers
 
