@@ -26,7 +26,7 @@ from functools import cached_property
 from mpcrt.plan.plan import Plan
 from mpcrt.plan.types import Type
 
-CHUNK = 1 << 16
+CHUNK = 1 << 17
 """Elements of one chunk of an elementwise step; a multiple of every superblock."""
 
 
