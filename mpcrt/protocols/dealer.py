@@ -91,7 +91,7 @@ class Dealer:
     def share(self, call: int, type: Type, owner: str) -> Wire:
         """The mask of an input, by its position; a provider's seeds are received here."""
         if owner in self.parties and type.owner == owner:
-            mask = masking.drawn([self.keys.prg(owner, "input")], call, type)
+            mask = masking.drawn([self.keys.prg(owner, "input")], call, type, of=[self.parties.index(owner)])
             return Wire(None, masking.kept(mask, self.budget))
         n = masking.SEED_WORDS
         (seeds,) = masking.receive(self.link, owner, call, [n * len(self.parties)])

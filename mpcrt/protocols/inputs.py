@@ -28,8 +28,8 @@ def word_count(type: Type) -> int:
     return -(-type.size // 64) if type.kind == "bit" else type.size
 
 
-def drawn(prgs: Sequence, call: int, type: Type) -> Drawn:
-    return Drawn(prgs, stream_of(call, 0, 0), 0, word_count(type), xor=type.kind == "bit")
+def drawn(prgs: Sequence, call: int, type: Type, of: Sequence[int] | None = None) -> Drawn:
+    return Drawn(prgs, stream_of(call, 0, 0), 0, word_count(type), type.kind == "bit", of)
 
 
 def kept(mask: Drawn, budget: Budget) -> Kept:

@@ -88,10 +88,14 @@ class Known(Share):
 
 
 class Drawn(Share):
-    """Words offset .. offset + size - 1 of a stream, summed (or xored) over the generators."""
+    """Words offset .. offset + size - 1 of a stream, summed (or xored) over the generators. `of`: the numbers of the
+    parties whose generators they are, at the dealer; all of them in order where it is None."""
 
-    def __init__(self, prgs: Sequence, stream: int, offset: int, size: int, xor: bool = False) -> None:
+    def __init__(
+        self, prgs: Sequence, stream: int, offset: int, size: int, xor: bool = False, of: Sequence[int] | None = None
+    ) -> None:
         self.prgs, self.stream, self.offset, self.size, self.xor = tuple(prgs), stream, offset, size, xor
+        self.of = range(len(self.prgs)) if of is None else of
 
     def words(self) -> np.ndarray:
         out = self.prgs[0].words(self.stream, self.size, self.offset)
@@ -108,10 +112,13 @@ class Drawn(Share):
             (prg.xor if self.xor else prg.add)(self.stream, out, self.offset)
 
     def part(self, low: int, high: int) -> Share:
-        return Drawn(self.prgs, self.stream, self.offset + low, high - low, self.xor)
+        return Drawn(self.prgs, self.stream, self.offset + low, high - low, self.xor, self.of)
 
     def without(self, party: int) -> Share:
-        return Drawn(self.prgs[:party] + self.prgs[party + 1 :], self.stream, self.offset, self.size, self.xor)
+        left = {i: prg for i, prg in zip(self.of, self.prgs, strict=True) if i != party}
+        if not left:
+            return Zero(self.size)
+        return Drawn(tuple(left.values()), self.stream, self.offset, self.size, self.xor, tuple(left))
 
     def subtract_from(self, out: np.ndarray) -> None:
         for prg in self.prgs:
@@ -245,6 +252,9 @@ class Mapped(Share):
 
     def shaped(self, shape: tuple[int, ...]) -> np.ndarray:
         return self._value() if self._value().shape == shape else self.words().reshape(shape)
+
+    def part(self, low: int, high: int) -> Share:
+        return Mapped(high - low, lambda words: words[low:high], self)
 
     def without(self, party: int) -> Share:
         return Mapped(self.size, self.function, *(p.without(party) for p in self.parents))

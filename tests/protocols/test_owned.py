@@ -44,6 +44,31 @@ def test_shares_dealt_in_chunks(n, rng):
     check(plan_of(function, *types), [words(rng, *t.shape) for t in types], n, owners=["owner", "bob"])
 
 
+@pytest.mark.parametrize("n", [2, 3, 5])
+@pytest.mark.parametrize("owners", [(0, 1), (1, 0), (-1, 0), (0, -1)])
+def test_the_other_factor_joins_owners_inputs(n, owners, rng):
+    """Whose masks have a share at one party each; transposed and in a loop's slices too."""
+    first, second = (NAMES[:n][i] for i in owners)
+    body = Builder()
+    c, x, w = (body.input(Type((1, 4, 4), "ring", 0, v)) for v in (SECRET, SECRET, private(second)))
+    plan = body.finish(body.add(c, body.dot(body.transpose(x, (0, 2, 1)), w)))
+
+    def function(b, left, right, w):
+        both = b.concat([left, right], 2)
+        (summed,) = b.loop(
+            plan, 2, [], [b.dot(both, w)], [b.reshape(b.concat([both, both], 0), (2, 1, 4, 4)), two(b, w)]
+        )
+        return summed
+
+    def two(b, w):
+        return b.reshape(b.concat([w, w], 0), (2, 1, 4, 4))
+
+    kinds = [first, second, second]
+    shapes = [(1, 4, 2), (1, 4, 2), (1, 4, 4)]
+    types = [Type(s, "ring", 0, private(who)) for s, who in zip(shapes, kinds, strict=True)]
+    check(plan_of(function, *types), [words(rng, *s) for s in shapes], n, owners=kinds)
+
+
 def test_in_a_loop(rng):
     body = Builder()
     c, x, w = (body.input(Type((1, 2, 2), "ring", 0, v)) for v in (SECRET, SECRET, private("alice")))
