@@ -1,8 +1,8 @@
 """What readers hold: lazily computed share vectors, and the wires built on them.
 
 A Share is a vector of ring words (or packed bits) that is drawn from a PRG when asked for, so that masks are
-recomputed, not stored. At a party it is this party's share; at the dealer the sum (xor) over the parties, the value
-itself.
+recomputed, not stored, but for those of inputs (`Kept`). At a party it is this party's share; at the dealer the sum
+(xor) over the parties, the value itself.
 """
 
 import weakref
@@ -33,7 +33,7 @@ class Share:
         return self.words().reshape(shape)
 
     def part(self, low: int, high: int) -> "Share":
-        return Known(self.words()[low:high])
+        return Mapped(high - low, lambda words: words[low:high], self)
 
     def without(self, party: int) -> "Share":
         """At the dealer: the sum over all parties but this one."""
@@ -253,9 +253,6 @@ class Mapped(Share):
     def shaped(self, shape: tuple[int, ...]) -> np.ndarray:
         return self._value() if self._value().shape == shape else self.words().reshape(shape)
 
-    def part(self, low: int, high: int) -> Share:
-        return Mapped(high - low, lambda words: words[low:high], self)
-
     def without(self, party: int) -> Share:
         return Mapped(self.size, self.function, *(p.without(party) for p in self.parents))
 
@@ -280,9 +277,6 @@ class Dealt(Share):
 
     def words(self) -> np.ndarray:
         return self.total.words()
-
-    def part(self, low: int, high: int) -> Share:
-        return Mapped(high - low, lambda words: words[low:high], self)
 
     def without(self, party: int) -> Share:
         out = self.total.words().copy()

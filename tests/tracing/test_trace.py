@@ -35,7 +35,7 @@ def test_what_one_owner_can_compute_is_computed_by_it():
     t = traced(lambda x, w: x @ jnp.sin(w), abstract(X, BOB), abstract(W, ALICE))
     (call,) = t.hoisted
     assert (call.owner, call.visibility, call.leaves, call.avals) == ("alice", ALICE, (1,), (((3, 2), np.float32),))
-    np.testing.assert_allclose(call.function(W)[0], np.sin(W), rtol=1e-6)
+    np.testing.assert_allclose(call.function(W)[0], np.sin(W), rtol=1e-6)  # two float32 sines
     assert [n.results[0].visibility for n in t.plan.inputs] == [BOB, ALICE]
     compare(evaluate(t, (X, W)), jax.jit(lambda x, w: x @ jnp.sin(w))(X, W), 20 * ULP)
 
