@@ -18,7 +18,7 @@ DEALT = 1
 AHEAD = 1 << 26
 """Bytes the dealer may be ahead of a party, checked every quarter of it."""
 HELD = 200e-6
-"""Seconds a small item may wait for others, while the dealer has more to do. A call's first do not wait: parties do."""
+"""Seconds a small item may wait for others, while the dealer has more to do."""
 
 
 class Reader:
@@ -84,7 +84,13 @@ class Writer:
 
     def tick(self) -> None:
         """Between steps: small items do not wait for long while the dealer computes something large."""
-        if self.since and not (self.begun and perf_counter() - self.since < HELD):
+        if self.since and perf_counter() - self.since > HELD:
+            self.end()
+
+    def begin(self) -> None:
+        """After the steps that lead to a level's openings: the first of a call leave, parties wait for them. The others
+        follow together, while what these led to travels between the parties."""
+        if self.since and not self.begun:
             self.end()
 
     def flush(self, party: str) -> None:

@@ -69,7 +69,8 @@ class DealerRun:
         pass
 
     def dispatch(self, requests) -> None:
-        pass
+        """A level's openings are under way at the parties, once they have what leads to them."""
+        self.corrections.begin()
 
     def exchange(self, requests) -> None:
         pass
