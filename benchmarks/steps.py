@@ -1,10 +1,18 @@
 """What a step costs each reader of a plan besides messages: one reader at a time, its messages played back to it.
 
-    python benchmarks/steps.py [--steps 1000] [--reps 15] [--plan NAME] [--profile alice]
+    python benchmarks/steps.py [--steps 300] [--reps 15] [--plan NAME] [--profile alice]
 
 The plan runs once on in-memory links, where what each process receives is recorded; then each process runs it again
-alone, with a link that hands out the record and sends nothing. Prints one JSON object a plan: microseconds of
-processor time a step at each process (the least of the repetitions), kernels on eight elements included.
+alone, with a link that hands out the record and sends nothing. Kernels (the native module's functions, on eight
+elements, and the one dealing that is NumPy's) and the link are stamped and accounted apart; the rest is Python.
+Prints one JSON object a plan, in microseconds:
+
+python   a step, all of the run between kernels and links
+kernels  a step
+rules    Python of a step of each rule, over all its slices where it is resumed; of a level's `exchange`, and of what
+         lies `between` two steps
+
+An observer's stamps cut a run into slices; counted is the least of each, so that other processes' load falls out.
 """
 
 from __future__ import annotations
@@ -14,15 +22,19 @@ import cProfile
 import json
 import pstats
 import threading
-import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import wraps
+from time import perf_counter_ns as now
 
 import numpy as np
 
+from mpcrt import numerics
 from mpcrt.plan import Builder, Plan, Type
-from mpcrt.plan.schedule import Schedule, schedule
+from mpcrt.plan.schedule import Schedule, Step, schedule
 from mpcrt.plan.types import private
 from mpcrt.protocols import Dealer, Keys, Online
+from mpcrt.ring import kernels, samples
 from mpcrt.ring.prg import random_bytes
 from mpcrt.transport import MemoryNetwork
 
@@ -31,14 +43,74 @@ NAMES = (*PARTIES, "dealer")
 SIZE = 8
 
 
+class Apart:
+    """Nanoseconds spent in kernels and in the link, which are no Python work."""
+
+    def __init__(self) -> None:
+        self.kernels = self.link = 0
+
+    @property
+    def total(self) -> int:
+        return self.kernels + self.link
+
+    def kernel(self, function: Callable) -> Callable:
+        def stamped(*operands, **named):
+            start = now()
+            try:
+                return function(*operands, **named)
+            finally:
+                self.kernels += now() - start
+
+        return stamped
+
+    def stamp_kernels(self) -> None:
+        """From now on in this process: the native module's functions, and NumPy's where there is none of its own."""
+        samples.Chebyshev.deal = self.kernel(samples.Chebyshev.deal)
+        if kernels.active() == "reference":
+            raise SystemExit("there is no native module: its kernels cannot be told from Python")
+        from mpcrt.ring import _native
+
+        for name, value in list(vars(_native).items()):
+            if callable(value) and not isinstance(value, type):
+                setattr(_native, name, self.kernel(value))
+
+
+class Slices:
+    """An observer: (rule, nanoseconds of Python, of kernels) of each slice of a run, in order; `between` steps too."""
+
+    def __init__(self, apart: Apart) -> None:
+        self.apart, self.found, self.within = apart, [], ["between"]
+        self.mark()
+
+    def mark(self) -> None:
+        self.kernels, self.total, self.start = self.apart.kernels, self.apart.total, now()
+
+    def slice(self) -> None:
+        spent, apart = now() - self.start, self.apart
+        self.found.append((self.within[-1], spent - (apart.total - self.total), apart.kernels - self.kernels))
+
+    def begin(self, schedule: Schedule, step: Step | None) -> None:
+        self.slice()
+        self.within.append("exchange" if step is None else step.rule)
+        self.mark()
+
+    def end(self) -> None:
+        self.slice()
+        self.within.pop()
+        self.mark()
+
+
 class Playback:
     """A link that hands out recorded messages, by address, and drops what is sent."""
 
-    def __init__(self, name: str, record: dict) -> None:
-        self.name, self.record = name, record
+    def __init__(self, name: str, record: dict, apart: Apart) -> None:
+        self.name, self.record, self.apart = name, record, apart
 
     def recv(self, peer, address, *, limit):
-        return self.record[peer, address]
+        start = now()
+        found = self.record[peer, address]
+        self.apart.link += now() - start
+        return found
 
     def send(self, peer, address, *buffers):
         pass
@@ -50,8 +122,9 @@ class Playback:
 class Isolated:
     """A plan's run at each process by itself. `owners[i]` shares input i; `values[i]` are its ring elements."""
 
-    def __init__(self, plan: Plan, owners: Sequence[str], values: Sequence[np.ndarray]) -> None:
+    def __init__(self, plan: Plan, owners: Sequence[str], values: Sequence[np.ndarray], apart: Apart) -> None:
         self.schedule: Schedule = schedule(plan, len(PARTIES))
+        self.apart = apart
         seeds: dict[str, dict[str, bytes]] = {name: {} for name in NAMES}
         for i, a in enumerate(NAMES):
             for b in NAMES[i + 1 :]:
@@ -64,7 +137,7 @@ class Isolated:
         self.together(lambda name: self.share(name, links[name], owners, values))
         self.together(lambda name: self.run(name))
         for name, reader in self.readers.items():
-            reader.link = Playback(name, self.records[name])
+            reader.link = Playback(name, self.records[name], self.apart)
 
     def recorder(self, name: str) -> Callable:
         def record(direction, peer, address, buffers):
@@ -96,23 +169,23 @@ class Isolated:
         """The run of one process; always the same call, so that what was recorded fits."""
         self.readers[name].run(len(self.schedule.plan.inputs) + 1, self.schedule, self.inputs[name])
 
-    def seconds(self, name: str, reps: int) -> float:
-        """The least processor time of a run alone."""
-        found = []
+    def spent(self, name: str, reps: int) -> tuple[Counter, Counter]:
+        """Nanoseconds of Python and of kernels by rule in a run alone: the least of each slice of `reps` runs."""
+        reader, runs = self.readers[name], []
         for _ in range(reps):
-            start = time.process_time()
+            reader.observer = slices = Slices(self.apart)
             self.run(name)
-            found.append(time.process_time() - start)
-        return min(found)
-
-
-def steps_of(scheduled: Schedule) -> int:
-    """Steps that a run goes through, those of loops once a trip."""
-    bodies = [(s.attrs["body"], s.attrs["trips"]) for s in scheduled.steps if s.rule == "loop"]
-    return len(scheduled.steps) + sum(trips * steps_of(body) for body, trips in bodies)
+            runs.append(slices.found)
+        python, inside = Counter(), Counter()
+        for slices in zip(*runs, strict=True):
+            rule = slices[0][0]
+            python[rule] += min(spent for _, spent, _ in slices)
+            inside[rule] += min(spent for _, _, spent in slices)
+        return python, inside
 
 
 def built(make: Callable[[Builder, int], Sequence]) -> Callable[[int], Plan]:
+    @wraps(make)
     def plan(steps: int) -> Plan:
         b = Builder()
         return b.finish(*make(b, steps))
@@ -176,28 +249,83 @@ def comparisons(b: Builder, steps: int):
     return [y]
 
 
-PLANS = {"linear": linear, "wires": wires, "products": products, "public": public, "comparisons": comparisons}
+@built
+def contractions(b: Builder, steps: int):
+    """Products of matrices, truncated and masked anew."""
+    w = b.input(Type((1, SIZE, SIZE), "ring", b.fraction, private("bob")))
+    y = b.reshape(secret(b), (1, 1, SIZE))
+    for _ in range(steps // 5):
+        y = b.truncate(b.dot(y, w))
+    return [y]
 
 
-def isolated(plan: Plan) -> Isolated:
+@built
+def integers(b: Builder, steps: int):
+    """Products that are not truncated: what was opened needs shares of its mask."""
+    x = b.input(Type((SIZE,), "ring", 0, private("alice")))
+    y = b.input(Type((SIZE,), "ring", 0, private("bob")))
+    for _ in range(steps // 3):
+        y = b.mul(x, b.add(y, b.mul(y, y)))
+    return [y]
+
+
+@built
+def bits(b: Builder, steps: int):
+    """Ands of bits, a round each, whose masks need shares; equality with zero; bits made numbers."""
+    x = secret(b)
+    y = b.negative(x)
+    for _ in range(steps // 8):
+        y = b.and_(y, b.and_(y, b.equal(b.add(x, b.mul(b.to_ring(y), b.integer(1))), x)))
+    return [y]
+
+
+@built
+def smooth(b: Builder, steps: int):
+    """Sigmoids and reciprocals: samples, tables, fuzzy thresholds."""
+    y = secret(b)
+    for _ in range(steps // 60):
+        y = numerics.reciprocal(b, b.add(numerics.sigmoid(b, y), b.real(np.float64(1.0))))
+    return [y]
+
+
+MADE = (linear, wires, public, products, comparisons, contractions, integers, bits, smooth)
+PLANS = {make.__name__: make for make in MADE}
+
+
+def each(nanoseconds: int, count: int) -> float:
+    """Microseconds of one of `count`."""
+    return round(nanoseconds / count / 1000, 1)
+
+
+def isolated(plan: Plan, apart: Apart) -> Isolated:
     """With inputs of small numbers, each shared by its owner (public ones are alice's to tell)."""
     random = np.random.default_rng(1)
     values = [random.integers(0, 1 << 18, t.shape).astype(np.uint64) for t in plan.input_types]
-    return Isolated(plan, [t.owner or "alice" for t in plan.input_types], values)
+    return Isolated(plan, [t.owner or "alice" for t in plan.input_types], values, apart)
 
 
 def main() -> None:
+    """One plan after the other."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--reps", type=int, default=15)
     parser.add_argument("--plan", choices=PLANS)
     parser.add_argument("--profile", choices=NAMES, help="print where this process's time goes")
     given = parser.parse_args()
+    apart = Apart()
+    apart.stamp_kernels()
     for name in [given.plan] if given.plan else PLANS:
-        alone = isolated(PLANS[name](given.steps))
-        count = steps_of(alone.schedule)
-        spent = {who: round(alone.seconds(who, given.reps) / count * 1e6, 1) for who in NAMES}
-        print(json.dumps({"plan": name, "steps": count, "rounds": alone.schedule.rounds, "us_per_step": spent}))
+        alone = isolated(PLANS[name](given.steps), apart)
+        lowered = alone.schedule
+        spent = {who: alone.spent(who, given.reps) for who in NAMES}
+        of = Counter(s.rule for s in lowered.steps) + Counter(
+            {"exchange": lowered.rounds, "between": len(lowered.steps)}
+        )
+        python, inside = ({who: each(spent[who][i].total(), len(lowered.steps)) for who in NAMES} for i in (0, 1))
+        rules = {rule: {who: each(spent[who][0][rule], of[rule]) for who in NAMES} for rule in spent[NAMES[0]][0]}
+        row = {"plan": name, "steps": len(lowered.steps), "rounds": lowered.rounds}
+        row |= {"python": python, "kernels": inside, "rules": rules}
+        print(json.dumps(row))
         if given.profile:
             profile = cProfile.Profile()
             profile.runcall(alone.run, given.profile)
