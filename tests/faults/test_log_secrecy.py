@@ -18,7 +18,7 @@ DATA = {
 }
 """What secretive.py has."""
 FAILING = {"good": 0, "raise": 1, "shape": 2, "nan": 1, "huge": 1}
-"""How many processes find the cause in themselves; shapes are seen by all who trace."""
+"""How many processes at most find the cause in themselves: who hears of the other's first ends with 3, untraced."""
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +109,8 @@ def test_no_line_holds_a_secret(processes: Zygote, tmp_path: Path, mode: str):
         ended(trial)
         secrets = secrets_of(trial, DATA)
         codes = [ending.code for ending in trial.endings.values()]
-        assert codes.count(1) == FAILING[mode] and max(codes) == (3 if FAILING[mode] else 0)
+        assert min(FAILING[mode], 1) <= codes.count(1) <= FAILING[mode], codes
+        assert set(codes) == ({1, 3} if FAILING[mode] else {0}), codes
         for name in trial.setting.names:
             text = (trial.folder / f"{name}.err").read_text()
             assert len(text.splitlines()) > 3 and all(map(parsed, text.splitlines()))
