@@ -1,7 +1,9 @@
 """`mpcrt profile`: where the time in a profile went, as tables for a terminal."""
 
+import contextlib
+import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
@@ -11,7 +13,7 @@ from rich.table import Table
 
 from mpcrt.cli.results import NOT_A_TERMINAL, duration
 from mpcrt.cli.shell import HELP
-from mpcrt.cluster import profiles
+from mpcrt.cluster import clocks, profiles
 from mpcrt.cluster.profiles import Spent
 from mpcrt.errors import UsageError
 
@@ -23,32 +25,51 @@ WORDS = {
 
 
 @click.command(context_settings=HELP)
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--party", metavar="NAME", help="This party's steps only.")
 @click.option("--last", is_flag=True, help="Only the last run of a plan, when all is warm.")
 @click.option("--top", type=click.IntRange(1), default=12, show_default=True, help="How many lines of steps to show.")
-def profile(file: Path, party: str | None, last: bool, top: int) -> None:
+@click.option("--out", type=click.Path(path_type=Path), help="Write several FILEs merged, on one clock, to this one.")
+def profile(files: tuple[Path, ...], party: str | None, last: bool, top: int, out: Path | None) -> None:
     """Show where the time went in FILE, which `--profile` of `mpcrt run` or `mpcrt bench` wrote.
 
     The first table has what each process did, the second the steps that took most of a process's own time, by name and
     line of your program. For the order of things open FILE in https://ui.perfetto.dev.
 
+    Several FILEs are the parts that the parties of one run wrote on their own machines. Their clocks are put right by
+    the messages that they exchanged.
+
     \b
     Example:
       mpcrt bench cases.py mlp --cluster cluster_configs/two_party_plain.yaml --profile mlp.json
       mpcrt profile mlp.json --last
+      mpcrt profile alice.json bob.json dealer.json --out run.json
     """
-    try:
-        found = profiles.spent(file, last)
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
-        raise UsageError(f"{file} is no profile of mpcrt's") from None
+    for file in files:
+        with refusing(file):
+            profiles.head(file)
+    shown = files[0]
+    with tempfile.TemporaryDirectory() as scratch, refusing(out or files[0]):
+        if len(files) > 1 or out is not None:
+            shown = out or Path(scratch) / "merged"
+            profiles.merge(shown, files, starts=clocks.starts(files))
+        found = profiles.spent(shown, last)
     if party is not None and party not in found:
-        raise UsageError(f"{file} has no party {party!r}; it has {', '.join(found)}")
+        raise UsageError(f"{', '.join(map(str, files))} has no party {party!r}, only {', '.join(found)}")
     console = Console(width=None if Console().is_terminal else NOT_A_TERMINAL, highlight=False)
     console.print(overview(found))
     console.print(steps({name: rows for name, rows in found.items() if party in (None, name)}, top))
+
+
+@contextlib.contextmanager
+def refusing(file: Path) -> Iterator[None]:
+    """Say so where `file` cannot be read, or is something else."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"{error.filename or file}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise UsageError(f"{file} is no profile of mpcrt's") from None
 
 
 def overview(found: Mapping[str, Mapping[tuple[str, str, str], Spent]]) -> Table:

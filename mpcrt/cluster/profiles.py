@@ -1,13 +1,13 @@
 """Profile files: trace-event JSON with an event a line, which ui.perfetto.dev and chrome://tracing open.
 
 The first line holds what describes the file, under `otherData`: `epoch_ns` and `monotonic_ns`, the wall clock and this
-machine's monotonic clock at time 0; the party or parties; how many events were dropped; and `lines`, the source lines
-of plans by fingerprint and node. Times in events are microseconds.
+machine's monotonic clock at time 0; the party or parties; `run`, the same in all files of a run; how many events were
+dropped; and `lines`, the source lines of plans by fingerprint and node. Times in events are microseconds.
 """
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
@@ -31,18 +31,23 @@ def write(file: Path, about: dict[str, Any], events: Iterable[Event]) -> None:
         unfinished.unlink(missing_ok=True)
 
 
-def merge(file: Path, parts: Iterable[Path], missing: Iterable[str] = ()) -> None:
-    """Write the events of `parts`, all made on this machine, on one clock: the monotonic one.
+def merge(
+    file: Path, parts: Iterable[Path], missing: Iterable[str] = (), starts: Mapping[Path, int] | None = None
+) -> None:
+    """Write the events of `parts` on one clock: this machine's monotonic one, which made them all, or that of `starts`.
 
     Steps of processes that have no source lines, such as the dealer's, get them from those that have.
     """
     abouts = {part: head(part) for part in parts}
     if not abouts:
         return
+    for part, start in (starts or {}).items():
+        abouts[part]["monotonic_ns"] = start
     first = min(abouts.values(), key=lambda about: about["monotonic_ns"])
     lines = {plan: found for about in abouts.values() for plan, found in about["lines"].items() if found}
     about = {
         "parties": sorted({name for a in abouts.values() for name in a["parties"]}),
+        "run": first.get("run", ""),
         "missing": sorted({*missing, *(name for a in abouts.values() for name in a.get("missing", ()))}),
         "epoch_ns": first["epoch_ns"],
         "monotonic_ns": first["monotonic_ns"],

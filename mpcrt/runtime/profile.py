@@ -7,6 +7,7 @@ never a value. What is open when the run fails ends with the file.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import logging
 import threading
 import time
@@ -21,7 +22,7 @@ from mpcrt.cluster.profiles import Event
 from mpcrt.plan import Plan
 from mpcrt.plan.schedule import Schedule, Step
 from mpcrt.protocols import Observer
-from mpcrt.transport.link import Address, Buffer, Kind, Link
+from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
 
@@ -52,6 +53,9 @@ class Sent(NamedTuple):
     total: int
 
 
+_UNSEEN = contextlib.nullcontext()
+
+
 class Profile:
     """No profile: what runs without `--profile` costs nothing but this."""
 
@@ -59,11 +63,11 @@ class Profile:
 
     def slice(self, kind: str, name: str, **details: Any) -> contextlib.AbstractContextManager[None]:
         """What is done within is one slice. `details` hold no data."""
-        return contextlib.nullcontext()
+        return _UNSEEN
 
     def call(self, number: int, description: str) -> contextlib.AbstractContextManager[None]:
         """A call of the program, by the description that all parties share."""
-        return self.slice("call", description.split("(")[0], number=number, what=description[:200])
+        return _UNSEEN
 
     def watch(self, link: Link) -> None:
         """Record waiting and what is sent over the link."""
@@ -95,6 +99,9 @@ class Recorder(Profile):
     def slice(self, kind: str, name: str, **details: Any) -> contextlib.AbstractContextManager[None]:
         return self._sliced(kind, name, details or NOTHING)
 
+    def call(self, number: int, description: str) -> contextlib.AbstractContextManager[None]:
+        return self.slice("call", description.split("(")[0], number=number, what=description[:200])
+
     @contextlib.contextmanager
     def _sliced(self, kind: str, name: str, details: Any) -> Iterator[None]:
         self._enter(kind, name, details)
@@ -125,10 +132,12 @@ class Recorder(Profile):
             self._threads[threading.get_ident()] = threading.current_thread().name
         stack.append((now(), kind, name, details))
 
-    def end(self) -> None:
+    def end(self, in_vain: bool = False) -> None:
         """What began last on this thread has ended."""
         ended, thread = now(), threading.get_ident()
         start, kind, name, details = self._open[thread].pop()
+        if in_vain:
+            details = {**shown(details), "in vain": True}
         self._add(Slice(start, ended, thread, kind, name, details))
 
     def _add(self, event: Slice | Sent) -> None:
@@ -146,10 +155,12 @@ class Recorder(Profile):
 
         def timed_recv(peer: str, address: Address, *, limit: int) -> list[np.ndarray]:
             self._enter("wait", f"wait for {peer}", address)
+            got = None
             try:
-                return recv(peer, address, limit=limit)
+                got = recv(peer, address, limit=limit)
+                return got
             finally:
-                self.end()
+                self.end(in_vain=got is None)
 
         def timed_send(peer: str, address: Address, *buffers: Buffer) -> None:
             self._enter("send", f"send to {peer}", address)
@@ -185,8 +196,8 @@ class Recorder(Profile):
 
     def write(self) -> None:
         about = {
-            "parties": [self._party], "epoch_ns": self._epoch, "monotonic_ns": self._start, "dropped": self._dropped,
-            "lines": self._lines,
+            "parties": [self._party], "run": self._run(), "epoch_ns": self._epoch, "monotonic_ns": self._start,
+            "dropped": self._dropped, "lines": self._lines,
         }  # fmt: skip
         try:
             profiles.write(self._file, about, self._described())
@@ -194,6 +205,12 @@ class Recorder(Profile):
             log.warning("the profile %s cannot be written: %s", self._file, error.strerror)
         except Exception:
             log.warning("the profile %s cannot be written", self._file, exc_info=True)
+
+    def _run(self) -> str:
+        """A name for the run that all its parties have, once the nonce is agreed; empty before."""
+        if self._link is None or self._link.nonce == UNBOUND:
+            return ""
+        return hashlib.sha256(b"profile" + self._link.nonce).hexdigest()[:16]
 
     def _described(self) -> Iterator[Event]:
         """All events as the file has them; metadata first, and the last state of every counter at the end."""
@@ -204,7 +221,9 @@ class Recorder(Profile):
             thread: i + 1 for i, thread in enumerate(dict.fromkeys(s.thread for s in slices if type(s) is Slice))
         }
         yield from self._metadata(threads)
-        sent: dict[str, dict[str, int]] = {}
+        last = self._last_sent()
+        # every kind from the first event on: chrome://tracing takes a counter's series from there
+        sent = {peer: dict.fromkeys(totals, 0) for peer, totals in last.items()}
         for event in slices:
             if isinstance(event, Slice):
                 yield {
@@ -213,15 +232,19 @@ class Recorder(Profile):
                     "args": shown(event.details),
                 }  # fmt: skip
             else:
-                totals = sent.setdefault(event.peer, {})
-                totals[Kind(event.kind).name] = event.total
-                yield self._counter(event.peer, event.at, totals)
-        if self._link is not None:
-            for (peer, kind), count in list(self._link.statistics.sent.items()):
-                if kind in Kind._value2member_map_:
-                    sent.setdefault(peer, {})[Kind(kind).name] = count.payload + count.header
-        for peer, totals in sent.items():
+                sent[event.peer][Kind(event.kind).name] = event.total
+                yield self._counter(event.peer, event.at, sent[event.peer])
+        for peer, totals in last.items():
             yield self._counter(peer, ended, totals)
+
+    def _last_sent(self) -> dict[str, dict[str, int]]:
+        """Peer -> kind -> bytes sent in all, headers included."""
+        totals: dict[str, dict[str, int]] = {}
+        if self._link is not None:
+            for (peer, kind), count in sorted(self._link.statistics.sent.copy().items()):
+                if kind in Kind._value2member_map_:
+                    totals.setdefault(peer, {})[Kind(kind).name] = count.payload + count.header
+        return totals
 
     def _metadata(self, threads: dict[int, int]) -> Iterator[Event]:
         title = self._party + (f" ({self._dropped} later events dropped)" if self._dropped else "")

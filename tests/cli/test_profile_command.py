@@ -50,7 +50,72 @@ def test_what_is_no_profile_is_said(file, tmp_path):
     for arguments, words in (
         ((tmp_path / "none.json",), "No such file"),
         ((tmp_path / "other.json",), "is no profile of mpcrt's"),
-        ((file, "--party", "carol"), "has no party 'carol'; it has alice, bob"),
+        ((file, "--party", "carol"), "has no party 'carol', only alice, bob"),
     ):
         shown = CliRunner().invoke(main, ["profile", *map(str, arguments)])
+        assert shown.exit_code == 2 and words in shown.output, shown.output
+
+
+HOUR = 3_600_000_000_000
+
+
+def message(party, kind, peer, start, length, what):
+    pid = ("alice", "bob", "dealer").index(party) + 1
+    name = f"wait for {peer}" if kind == "wait" else f"send to {peer}"
+    event = slice_(kind, name, start, length, pid=pid)
+    return event | {"args": event["args"] | {"for": what}}
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """Files of three machines. Bob's clock is an hour ahead of alice's, the dealer's two, and he speaks with bob only.
+    A message takes 10 us, but that bob is 500 us late to ask for what alice sent first."""
+    events = {
+        "alice": [message("alice", "send", "bob", 0, 1, "HELLO"), message("alice", "wait", "bob", 1, 119, "HELLO"),
+                  message("alice", "send", "bob", 700, 1, "OPEN")],
+        "bob": [message("bob", "send", "alice", 110, 1, "HELLO"), message("bob", "wait", "alice", 505, 5, "HELLO"),
+                message("bob", "wait", "alice", 600, 110, "OPEN"), message("bob", "send", "dealer", 800, 1, "STEP"),
+                message("bob", "wait", "dealer", 801, 29, "DEAL")],
+        "dealer": [message("dealer", "wait", "bob", 0, 810, "STEP"), message("dealer", "send", "bob", 820, 1, "DEAL")],
+    }  # fmt: skip
+    files = {}
+    for pid, (name, own) in enumerate(events.items(), 1):
+        about = {"parties": [name], "run": "r", "epoch_ns": 0, "monotonic_ns": pid * HOUR, "dropped": 0, "lines": {}}
+        title = {"ph": "M", "pid": pid, "tid": 0, "name": "process_name", "args": {"name": name}}
+        files[name] = tmp_path / f"{name}.json"
+        profiles.write(files[name], about, [title, *own])
+    return files
+
+
+@pytest.mark.parametrize("order", [("alice", "bob", "dealer"), ("dealer", "alice", "bob")])
+def test_parts_of_several_machines_are_put_on_one_clock(parts, order, tmp_path):
+    merged = tmp_path / "merged.json"
+    shown = CliRunner().invoke(main, ["profile", *(str(parts[name]) for name in order), "--out", str(merged)])
+    assert shown.exit_code == 0 and all(name in shown.output for name in order), shown.output
+    first = {pid: min(e["ts"] for e in profiles.events(merged) if e["pid"] == pid and e["ph"] == "X") for pid in (1, 3)}
+    assert first[3] == pytest.approx(first[1], abs=0.01), "the dealer waits since alice sends"
+    waits = {
+        (e["pid"], e["args"]["for"]): e["ts"] + e["dur"] for e in profiles.events(merged) if e.get("cat") == "wait"
+    }
+    assert waits[2, "OPEN"] == pytest.approx(first[1] + 710, abs=0.01)
+    assert profiles.head(merged)["parties"] == ["alice", "bob", "dealer"]
+    assert CliRunner().invoke(main, ["profile", str(merged), "--party", "bob"]).exit_code == 0
+
+
+def test_what_cannot_be_merged_is_said(parts, tmp_path):
+    other, early, silent, again = (tmp_path / f"{name}.json" for name in ("other", "early", "silent", "again"))
+    head = profiles.head(parts["bob"])
+    profiles.write(other, head | {"run": "s"}, profiles.events(parts["bob"]))
+    profiles.write(early, head | {"run": ""}, [])
+    profiles.write(silent, head | {"parties": ["carol"]}, [])
+    profiles.write(again, profiles.head(parts["alice"]), [])
+    for second, words in (
+        (other, "is of another run than"),
+        (early, "before this party had greeted the others"),
+        (silent, "no messages both to and from"),
+        (again, "both have alice's part"),
+        (parts["dealer"], "no messages both to and from"),
+        (parts["alice"].with_name("copy.json"), "No such file"),
+    ):
+        shown = CliRunner().invoke(main, ["profile", str(parts["alice"]), str(second)])
         assert shown.exit_code == 2 and words in shown.output, shown.output

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from mpcrt.cluster import certificates
+from mpcrt.cluster import certificates, clocks, profiles
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.sockets import close_all, free_ports_cluster
 
@@ -93,17 +93,26 @@ def companies(tmp_path, trial):
     return places
 
 
-def run(companies: dict[str, Path], names: tuple[str, ...] = NAMES) -> dict[str, tuple[int, str, str]]:
+def run(
+    companies: dict[str, Path], names: tuple[str, ...] = NAMES, options: tuple[str, ...] = ()
+) -> dict[str, tuple[int, str, str]]:
     programs = {name: [] if name == "dealer" else ["program.py"] for name in names}
     return finish(
-        {name: mpcrt(companies[name], "run", "cluster.yaml", *programs[name], "--party", name) for name in names}
+        {
+            name: mpcrt(companies[name], "run", "cluster.yaml", *programs[name], "--party", name, *options)
+            for name in names
+        }
     )
 
 
 def test_the_main_job(companies):
-    ends = run(companies)
+    ends = run(companies, options=("--profile", "profile.json"))
     assert {name: code for name, (code, _, _) in ends.items()} == dict.fromkeys(NAMES, 0), ends
     assert {name: out for name, (_, out, _) in ends.items()} == {"alice": "", "bob": "total 15.000\n", "dealer": ""}
+    # their profiles merge; here all share a clock, so what the messages say of it can be checked
+    files = [place / "profile.json" for place in companies.values()]
+    for file, start in clocks.starts(files).items():
+        assert abs(start - profiles.head(file)["monotonic_ns"]) < 50e6, "half a round trip, on a busy machine"
 
 
 def test_a_strangers_certificate_is_refused_and_named(companies, tmp_path):
