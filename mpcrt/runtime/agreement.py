@@ -1,9 +1,9 @@
 """Agreement: every call, the same at every party, or the run ends at the first that differs.
 
-For call n each party with the program sends every process one message: the running digest, a description for people,
-and the commands that follow from the call. Equal bytes mean agreement on everything up to call n. Beside the body
-travels what need not be equal: counters and dropped wires; and, as buffers of their own, plans for those who have no
-program.
+For call n each party with the program sends every process one message: a digest of the message before it, a
+description for people, and the commands that follow from the call. Equal bytes mean agreement on everything up to call
+n. Beside the body travels what need not be equal: counters and dropped wires; and, as buffers of their own, plans for
+those who have no program.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgpack
 import numpy as np
 
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
@@ -35,24 +36,31 @@ class Extras:
     released: list[tuple[str, int]] = field(default_factory=list)
 
     def encode(self) -> bytes:
-        return pack([self.counters, [list(r) for r in self.released]])
+        return pack([self.counters, self.released])
 
     @staticmethod
     def decode(data: Any, peer: str) -> Extras:
-        import msgpack
-
         try:
             if memoryview(data).nbytes > MAX_EXTRAS:
                 raise ValueError
             counters, released = msgpack.unpackb(bytes(data))
-            good = len(counters) <= 16 and all(type(n) is int and 0 <= n < 1 << 63 for n in counters)
-            good = good and len(released) <= MAX_RELEASED
-            good = good and all(isinstance(d, str) and type(w) is int for d, w in released)
+            if len(counters) > 16 or len(released) > MAX_RELEASED:
+                raise ValueError
+            return Extras([_count(n) for n in counters], [_wire(*row) for row in released])
         except Exception:
-            good = False
-        if not good:
-            raise ProtocolError(f"{peer} sent a malformed call")
-        return Extras(list(counters), [(d, w) for d, w in released])
+            raise ProtocolError(f"{peer} sent a malformed call") from None
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError
+    return value
+
+
+def _wire(device: Any, number: Any) -> tuple[str, int]:
+    if type(device) is not str or type(number) is not int:
+        raise ValueError
+    return device, number
 
 
 class Ledger:
@@ -61,10 +69,12 @@ class Ledger:
     def __init__(self, link: Link, programs: Sequence[str], seed: bytes) -> None:
         self._link = link
         self._others = tuple(p for p in programs if p != link.name)
+        # those without a program first: the dealer starts when it has everybody's
+        self._order = sorted(link.peers, key=self._others.__contains__)
         self._digest = hashlib.sha256(b"mpcrt calls\0" + seed).digest()
         self._bodies: dict[int, bytes] = {}
         self._checked = dict.fromkeys(self._others, 0)
-        self._announced = 0
+        self._settled = 0
         self.counters: dict[str, list[int]] = {}
         self.plans: dict[int, Plan] = {}
 
@@ -76,16 +86,14 @@ class Ledger:
         Raises UsageError for a call with more values than one message describes.
         """
         rows = encode(commands)
-        self._digest = hashlib.sha256(self._digest + pack([number, description, rows])).digest()
         body = pack([number, self._digest, description, rows])
         if len(body) > MAX_BODY:
             raise UsageError(f"call {number} brings too many values at once; stack some of its {len(rows)} arrays")
+        beside, address = extras.encode(), Address(Kind.STEP, number)
+        for peer in self._order:
+            self._link.send(peer, address, body, beside, *(() if peer in self._others else plans))
         self._bodies[number] = body
-        self._announced = number
-        beside = extras.encode()
-        # those without a program first: the dealer starts when it has everybody's
-        for peer in sorted(self._link.peers, key=self._others.__contains__):
-            self._link.send(peer, Address(Kind.STEP, number), body, beside, *(() if peer in self._others else plans))
+        self._digest = hashlib.sha256(body).digest()
 
     def agree(self, number: int, peers: Sequence[str] | None = None) -> None:
         """Wait for every call up to `number` of the others (or of `peers`), and compare. Raises DisagreementError."""
@@ -94,9 +102,10 @@ class Ledger:
                 self._compare(peer, self._checked[peer] + 1)
                 self._checked[peer] += 1
         done = min(self._checked.values(), default=number)
-        for old in [n for n in self._bodies if n <= done]:
-            del self._bodies[old]
-            self.plans.pop(old, None)
+        while self._settled < done:
+            self._settled += 1
+            self._bodies.pop(self._settled, None)
+            self.plans.pop(self._settled, None)
 
     def _compare(self, peer: str, number: int) -> None:
         received = self._link.recv(peer, Address(Kind.STEP, number), limit=MAX_BODY + MAX_EXTRAS)
@@ -173,7 +182,7 @@ class Follower:
     """The calls as a process without a program receives them."""
 
     def __init__(self, link: Link, programs: Sequence[str]) -> None:
-        self._link, self._programs = link, tuple(programs)
+        self._link, self._programs, self._leader = link, tuple(programs), programs[0]
         self._number = 0
         self.plans: dict[str, bytes] = {}
         """Plans that came with the last call, by fingerprint."""
@@ -181,30 +190,36 @@ class Follower:
         """Wires dropped with the last call: (party, device, number)."""
 
     def next(self) -> tuple[int, str, list[Command]]:
-        """The next call that every party with the program sends. Raises DisagreementError where they differ."""
+        """The next call that every party with the program sends. Raises DisagreementError where they differ.
+
+        The first party's is read while the others' are on their way; theirs are only compared with it.
+        """
         self._number += 1
         self.plans.clear()
         self.released.clear()
-        first = b""
-        for peer in self._programs:
-            address = Address(Kind.STEP, self._number)
-            received = self._link.recv(peer, address, limit=MAX_BODY + MAX_EXTRAS + MAX_PLANS)
-            if len(received) < 2:
-                raise ProtocolError(f"{peer} sent a malformed call")
-            body, extras, *plans = received
-            for plan in map(np.ndarray.tobytes, plans):
-                self.plans[hashlib.sha256(plan).hexdigest()] = plan
-            self.released += [(peer, device, wire) for device, wire in Extras.decode(extras, peer).released]
-            if not first:
-                first = bytes(body)
-            elif bytes(body) != first:
-                mine, theirs = read_body(first, self._programs[0]), read_body(body, peer)
-                what = "its plan or its arguments" if mine[2] == theirs[2] else "the call"
-                raise DisagreementError(
-                    f"{self._programs[0]} and {peer} run different programs: call {self._number} is {mine[2]} at "
-                    f"{self._programs[0]} and {theirs[2]} at {peer} ({what} differs)"
-                )
-        number, _, text, rows = read_body(first, self._programs[0])
+        first = self._receive(self._leader)
+        number, _, text, rows = read_body(first, self._leader)
         if number != self._number:
             raise ProtocolError(f"call {self._number} has number {number}")
-        return number, text, decode(rows)
+        asked = decode(rows)
+        for peer in self._programs[1:]:
+            if (body := self._receive(peer)) != first:
+                theirs = read_body(body, peer)[2]
+                what = "its plan or its arguments" if text == theirs else "the call"
+                raise DisagreementError(
+                    f"{self._leader} and {peer} run different programs: call {self._number} is {text} at "
+                    f"{self._leader} and {theirs} at {peer} ({what} differs)"
+                )
+        return number, text, asked
+
+    def _receive(self, peer: str) -> bytes:
+        """A party's message of this call; takes what came beside the body, which it gives."""
+        address = Address(Kind.STEP, self._number)
+        received = self._link.recv(peer, address, limit=MAX_BODY + MAX_EXTRAS + MAX_PLANS)
+        if len(received) < 2:
+            raise ProtocolError(f"{peer} sent a malformed call")
+        body, extras, *plans = received
+        for plan in map(np.ndarray.tobytes, plans):
+            self.plans[hashlib.sha256(plan).hexdigest()] = plan
+        self.released += [(peer, device, wire) for device, wire in Extras.decode(extras, peer).released]
+        return bytes(body)

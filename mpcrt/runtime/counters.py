@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from mpcrt.errors import ProtocolError
 from mpcrt.runtime.commands import pack, unpack
 from mpcrt.transport.link import Address, Kind, Link
+from mpcrt.transport.statistics import Count
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
@@ -49,17 +50,17 @@ class Counters:
 
     def __init__(self, link: Link, devices: Devices, config: ClusterConfig) -> None:
         self._link, self._devices = link, devices
-        self._computing, self._dealers = frozenset(config.computing), frozenset(config.dealers)
+        self._computes = link.name in config.computing
+        self._shared = [(party, kind) for party in config.computing for kind in PARTY_KINDS]
+        self._dealt = [(dealer, int(Kind.DEAL)) for dealer in config.dealers]
         self.others: Mapping[str, list[int]] = {}
 
     def mine(self) -> list[int]:
         """[rounds, bytes sent to computing parties, bytes received from dealers] of this process."""
-        if self._link.name not in self._computing:
+        if not self._computes:
             return [0, 0, 0]
-        sent, received = self._link.statistics.sent, self._link.statistics.received
-        shared = sum(c.bytes for (p, kind), c in list(sent.items()) if kind in PARTY_KINDS and p in self._computing)
-        dealt = sum(c.bytes for (p, kind), c in list(received.items()) if kind == Kind.DEAL and p in self._dealers)
-        return [self._devices.rounds, shared, dealt]
+        statistics = self._link.statistics
+        return [self._devices.rounds, crossed(statistics.sent, self._shared), crossed(statistics.received, self._dealt)]
 
     def totals(self) -> Statistics:
         """Over all parties, as far as this process has heard."""
@@ -87,6 +88,11 @@ class Counters:
             data = self._link.recv_one(peer, Address(Kind.RESULT, step, 0, 1), limit=REPORT_LIMIT)
             reports[peer] = _report(unpack(data, f"report from {peer}"), peer)
         return reports
+
+
+def crossed(counts: Mapping[tuple[str, int], Count], keys: Iterable[tuple[str, int]]) -> int:
+    """Bytes under these keys."""
+    return sum([count.bytes for key in keys if (count := counts.get(key)) is not None])
 
 
 def _report(row: Any, peer: str) -> Report:

@@ -42,6 +42,7 @@ class Devices:
                 self._readers[name] = Dealer(link, self._me, parties, keys)
         for reader in self._readers.values():
             reader.observer = profile.observer
+        self._online = [reader for reader in self._readers.values() if isinstance(reader, Online)]
 
     def takes_part(self, device: str) -> bool:
         """Whether this process computes or deals there."""
@@ -146,7 +147,7 @@ class Devices:
     @property
     def rounds(self) -> int:
         """Levels with openings so far, over all devices."""
-        return sum(r.statistics.rounds for r in self._readers.values() if isinstance(r, Online))
+        return sum([reader.statistics.rounds for reader in self._online])
 
     @property
     def held(self) -> int:

@@ -37,6 +37,7 @@ class Service:
         self._plans: dict[str, Plan] = {}
         self._schedules: dict[tuple[str, int], Schedule] = {}
         self._dropped: dict[tuple[str, int], set[str]] = {}
+        self._programs = frozenset(roster.programs)
         self._step = 0
         self.number, self.text = 0, ""
 
@@ -72,13 +73,12 @@ class Service:
 
     def _take_dropped(self) -> None:
         """A wire goes once every party with the program has dropped it."""
-        everyone = set(self._roster.programs)
         for peer, device, wire in self._follower.released:
             if not self._devices.holds(device, wire):
                 continue
             parties = self._dropped.setdefault((device, wire), set())
             parties.add(peer)
-            if parties == everyone:
+            if parties == self._programs:
                 del self._dropped[device, wire]
                 self._devices.release([(device, wire)])
 
