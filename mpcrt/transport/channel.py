@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import MpcrtError
-from mpcrt.transport.codec import Damaged, Encoded, Frame, Message, read_message
+from mpcrt.transport.codec import Encoded, Message, read_message
+from mpcrt.transport.header import Damaged, Frame
 
 TLS_RECORDS = frozenset({0x14, 0x15, 0x16, 0x17})
 """First bytes of TLS records; a plaintext message starts with another."""

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import ProtocolError
 from mpcrt.transport.channel import Channel, Cut, Refused
-from mpcrt.transport.codec import Control, Encoded, Frame, Message, control, control_fields, read_message
+from mpcrt.transport.codec import Encoded, Message, control, control_fields, read_message
+from mpcrt.transport.header import Control, Frame
 from mpcrt.transport.switch import Switch
 
 STRANGER_LIMIT = 4096

@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 
 from mpcrt.errors import LinkError, MpcrtError, PeerFailed, PeerLost, ProtocolError, UsageError
-from mpcrt.transport.codec import Control, Frame, Message, as_array, control, control_fields, read_message
+from mpcrt.transport.codec import Message, as_array, control, control_fields, read_message
+from mpcrt.transport.header import Control, Frame
 from mpcrt.transport.link import Address, Buffer, Failure, Link
 from mpcrt.transport.session import Session
 

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 
 from mpcrt.errors import PeerLost, ProtocolError, UsageError
-from mpcrt.transport.codec import Control, Encoded, Frame, Message, encode
+from mpcrt.transport.codec import Encoded, Message, encode
+from mpcrt.transport.header import Control, Frame
 from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
 
 _HELLO = int(Kind.HELLO)
@@ -28,13 +28,6 @@ MESSAGE_COST = 1 << 10
 """What a waiting message takes beside its payload, so that a flood of empty ones is bounded too."""
 
 
-class Unacknowledged(NamedTuple):
-    """A message on its way."""
-
-    sequence: int
-    encoded: Encoded
-
-
 class AddressBook:
     """The last addresses used, as 64-bit hashes, to refuse a second use."""
 
@@ -45,12 +38,12 @@ class AddressBook:
 
     def add(self, address: Address) -> bool:
         """True when the address is new."""
-        key = hash(address)
-        if key in self._recent or key in self._older:
+        key, recent = hash(address), self._recent
+        if key in recent or key in self._older:
             return False
-        if len(self._recent) >= self._half:
-            self._recent, self._older = set(), self._recent
-        self._recent.add(key)
+        recent.add(key)
+        if len(recent) >= self._half:
+            self._recent, self._older = set(), recent
         return True
 
 
@@ -61,7 +54,8 @@ class Session:
         self.peer = peer
         self.closed = False
         """The peer has said goodbye: all it will ever send is in the inbox."""
-        self.unacknowledged: deque[Unacknowledged] = deque()
+        self.unacknowledged: deque[Encoded] = deque()
+        """What was sent, up to number `sent_sequence`, and may have to be sent again."""
         self.unacknowledged_bytes = 0
         self.sent_sequence = 0
         self.sent_payload = 0
@@ -96,8 +90,8 @@ class Session:
         if not self._spoken.add(address):
             raise UsageError(f"a second message to {self.peer} under the address {address}")
         self.sent_sequence = sequence
-        self.mark_reported()
-        self.unacknowledged.append(Unacknowledged(sequence, encoded))
+        self.reported, self.consumed_reported, self.unreported_bytes = self.received, self.consumed, 0
+        self.unacknowledged.append(encoded)
         self.unacknowledged_bytes += encoded.payload + encoded.header
         self.sent_payload += encoded.payload
         return encoded
@@ -110,18 +104,20 @@ class Session:
         """The peer has everything up to `sequence` and its `recv` took `consumed` payload bytes."""
         if sequence > self.sent_sequence or consumed > self.sent_payload:
             raise ProtocolError(f"{self.peer} acknowledges message {sequence}, which was never sent")
-        while self.unacknowledged and self.unacknowledged[0].sequence <= sequence:
-            encoded = self.unacknowledged.popleft().encoded
+        waiting, left = self.unacknowledged, self.sent_sequence - sequence
+        while len(waiting) > left:
+            encoded = waiting.popleft()
             self.unacknowledged_bytes -= encoded.payload + encoded.header
-        self.peer_consumed = max(self.peer_consumed, consumed)
+        if consumed > self.peer_consumed:
+            self.peer_consumed = consumed
 
     def resume(self, received: int) -> list[Encoded]:
         """What has to be sent again on a new connection to a peer that has everything up to `received`."""
-        oldest = self.unacknowledged[0].sequence if self.unacknowledged else self.sent_sequence + 1
+        oldest = self.sent_sequence - len(self.unacknowledged) + 1
         if received + 1 < oldest:
             raise ProtocolError(f"{self.peer} asks for message {received + 1}, which it has acknowledged before")
         self.acknowledge(received, 0)
-        return [item.encoded for item in self.unacknowledged]
+        return list(self.unacknowledged)
 
     def incoming(self, message: Message, frame: Frame) -> bool:
         """Take a message in; `frame` is its first frame as received. False when it is a duplicate.
@@ -129,29 +125,29 @@ class Session:
         Raises ProtocolError for a gap, an address used twice, a duplicate that differs, or more than the inbox holds.
         """
         header = message.header
+        sequence, address, payload = header.sequence, header.address, header.layout.payload
         self.acknowledge(header.acknowledged, header.consumed)
-        if header.sequence == 0:
-            raise ProtocolError(f"{self.peer} sent a message without a number: {header.address}")
-        if header.sequence <= self.received:
-            self._compare(message, frame)
-            return False
-        if header.sequence != self.received + 1:
-            raise ProtocolError(f"{self.peer} sent message {header.sequence} where {self.received + 1} was expected")
+        if sequence != self.received + 1:
+            if sequence == 0:
+                raise ProtocolError(f"{self.peer} sent a message without a number: {address}")
+            if sequence <= self.received:
+                self._compare(message, frame)
+                return False
+            raise ProtocolError(f"{self.peer} sent message {sequence} where {self.received + 1} was expected")
         if self.closed:
             raise ProtocolError(f"{self.peer} sent a message after its goodbye")
-        if not self._heard.add(header.address) or header.address in self.inbox:
-            raise ProtocolError(f"{self.peer} sent two messages under one address: {header.address}")
-        taken = self.inbox_bytes + MESSAGE_COST * len(self.inbox)
-        if taken + header.layout.payload > self._inbox_limit:
+        if not self._heard.add(address) or address in self.inbox:
+            raise ProtocolError(f"{self.peer} sent two messages under one address: {address}")
+        if self.inbox_bytes + MESSAGE_COST * len(self.inbox) + payload > self._inbox_limit:
             raise ProtocolError(f"{self.peer} sent more than {self._inbox_limit} bytes that were not asked for")
-        self.received = header.sequence
-        self.unreported_bytes += header.layout.payload + header.frame_bytes
+        self.received = sequence
+        self.unreported_bytes += payload + header.frame_bytes
         self._frames.append(frame if type(frame) is bytes else bytes(frame))
-        if header.address.kind == _BYE:
+        if address.kind == _BYE:
             self.closed = True
         else:
-            self.inbox[header.address] = message
-            self.inbox_bytes += header.layout.payload
+            self.inbox[address] = message
+            self.inbox_bytes += payload
         return True
 
     def _compare(self, message: Message, frame: Frame) -> None:
@@ -173,15 +169,14 @@ class Session:
                 raise PeerLost(f"{self.peer} ended its run without sending {address}", self.peer)
             return None
         header = message.header
-        if header.layout.payload > limit:
-            raise ProtocolError(
-                f"{self.peer} sent {header.layout.payload} bytes for {address}, at most {limit} are allowed"
-            )
+        payload = header.layout.payload
+        if payload > limit:
+            raise ProtocolError(f"{self.peer} sent {payload} bytes for {address}, at most {limit} are allowed")
         if header.nonce != (UNBOUND if address.kind == _HELLO else nonce):
             raise ProtocolError(f"{self.peer} sent {address} for another run")
         del self.inbox[address]
-        self.inbox_bytes -= header.layout.payload
-        self.consumed += header.layout.payload
+        self.inbox_bytes -= payload
+        self.consumed += payload
         return message.arrays
 
     @property

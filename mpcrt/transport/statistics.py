@@ -45,10 +45,9 @@ class Statistics:
     ) -> None:
         """Count one message and show it to the recorder."""
         counts = self.sent if direction == "sent" else self.received
-        key = (peer, int(address.kind))
-        count = counts.get(key)
+        count = counts.get((peer, address.kind))
         if count is None:
-            count = counts[key] = Count()
+            count = counts[peer, int(address.kind)] = Count()
         count.messages += 1
         count.payload += payload
         count.header += header

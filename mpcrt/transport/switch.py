@@ -16,12 +16,14 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import zmq
+from zmq.backend import Socket
 from zmq.utils.monitor import parse_monitor_message
 
-from mpcrt.transport.codec import BUFFERS_LIMIT, Frame
+from mpcrt.transport.header import BUFFERS_LIMIT, Frame
 
 ZERO_COPY = 1 << 16
 """From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
@@ -29,7 +31,6 @@ QUEUED_MESSAGES = 1 << 9
 """That ZeroMQ takes from one connection before they are looked at: with TLS at most 288 MiB, whoever sends."""
 _MORE = int(zmq.SNDMORE)
 _NOW = int(zmq.NOBLOCK)
-_MORE_FOLLOWS = int(zmq.RCVMORE)
 _HANDSHAKE_MS = 10_000
 _EVENTS = (
     zmq.Event.CONNECTED
@@ -67,6 +68,8 @@ class Switch:
         router.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat * 1000)))
         router.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(timeout * 1000)))
         router.setsockopt(zmq.HEARTBEAT_TTL, max(100, int(timeout * 1000)))
+        # the wrappers round these cost as much as they do
+        self._send, self._recv = partial(Socket.send, router), partial(Socket.recv, router)
         self._monitor = router.get_monitor_socket(_EVENTS)
         self._copy_first = copy_first
         self._ahead: deque[tuple[bytes, list[Frame]]] = deque()
@@ -77,7 +80,9 @@ class Switch:
         """Nothing was done with the socket since it had no message."""
         self._poller = select.poll()
         self._monitored = int(self._monitor.getsockopt(zmq.FD))
-        for source in (int(router.getsockopt(zmq.FD)), self._monitored, self._woken):
+        arriving = int(router.getsockopt(zmq.FD))
+        self._only_arriving = [(arriving, select.POLLIN)]
+        for source in (arriving, self._monitored, self._woken):
             self._poller.register(source, select.POLLIN)
 
     def listen(self, descriptor: int) -> None:
@@ -113,18 +118,17 @@ class Switch:
 
     def send(self, identity: bytes, frames: Sequence[Frame]) -> bool:
         """Queue one message; never waits. False when the connection is gone."""
-        send = self._router.send
+        send = self._send
         self._drained = False
         try:
-            send(identity, _MORE)
+            send(identity, _MORE, True, False)
         except zmq.ZMQError as error:
             if error.errno == errno.EHOSTUNREACH:
                 return False
             raise
-        for frame in frames[:-1]:
-            send(frame, _MORE, copy=len(frame) < ZERO_COPY)
-        last = frames[-1]
-        send(last, 0, copy=len(last) < ZERO_COPY)
+        last = len(frames) - 1
+        for place, frame in enumerate(frames):
+            send(frame, _MORE if place < last else 0, len(frame) < ZERO_COPY, False)
         return True
 
     def receive(self) -> tuple[bytes, list[Frame]] | None:
@@ -132,17 +136,17 @@ class Switch:
         return self._ahead.popleft() if self._ahead else self._receive()
 
     def _receive(self) -> tuple[bytes, list[Frame]] | None:
-        router = self._router
+        recv = self._recv
         try:
-            identity = router.recv(_NOW)
+            identity = recv(_NOW, True, False)
         except zmq.Again:
             self._drained = True
             return None
         self._drained = False
-        first = router.recv() if self._copy_first else router.recv(copy=False).buffer
-        frames: list[Frame] = [first]
-        while router.getsockopt(_MORE_FOLLOWS):
-            frame = router.recv(copy=False)
+        frame = recv(0, False, False)
+        frames: list[Frame] = [frame.bytes if self._copy_first or len(frame) < ZERO_COPY else frame.buffer]
+        while frame.more:
+            frame = recv(0, False, False)
             if len(frames) <= BUFFERS_LIMIT:
                 frames.append(frame.buffer)
         return identity, frames
@@ -172,6 +176,8 @@ class Switch:
                 ready = poll(math.ceil(seconds * 1000))
                 break
             os.sched_yield()
+        if ready == self._only_arriving:
+            return False
         sources = [source for source, _ in ready]
         if self._woken in sources:
             with contextlib.suppress(BlockingIOError):

@@ -18,8 +18,9 @@ import zmq
 from mpcrt.errors import LinkError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
-from mpcrt.transport.codec import HEADER_LIMIT, Control, Encoded, Frame, Message, control, control_fields, encode
+from mpcrt.transport.codec import Encoded, Message, control, control_fields, encode
 from mpcrt.transport.connection import Connection, Greeting, said
+from mpcrt.transport.header import HEADER_LIMIT, Control, Frame
 from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.link import Address, Failure
 from mpcrt.transport.session import Session
@@ -67,9 +68,8 @@ class Switchboard:
         self._gone: deque[bytes] = deque(maxlen=4 * STRANGERS)
         """Connections given up, of which something may still arrive."""
         self._inside = False  # handling a message
-        self.refusals: deque[str] = deque(maxlen=8)
-        """Connections turned away, in words, newest last."""
-        self.refused = 0
+        self.refusals, self.refused = deque[str](maxlen=8), 0
+        """Connections turned away, in words, newest last, and how many they were."""
         self._last_words: Encoded | None = None
         dialed = places.dialed_by(name, addresses)
         self.lines = {
@@ -95,14 +95,14 @@ class Switchboard:
             return False
         identity, frames = received
         connection = self._connections.get(identity)
-        self._inside = True
-        try:
-            if connection is not None:
+        if connection is None and identity not in self._gone:
+            connection = self._stranger(identity)
+        if connection is not None:
+            self._inside = True
+            try:
                 self._arrived(connection, frames)
-            elif identity not in self._gone:
-                self._arrived(self._stranger(identity), frames)
-        finally:
-            self._inside = False
+            finally:
+                self._inside = False
         return True
 
     def pump_all(self, most: int = 256) -> None:

@@ -14,17 +14,8 @@ import numpy as np
 
 from mpcrt.errors import ConfigError
 from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused
-from mpcrt.transport.codec import (
-    PREFIX_BYTES,
-    Encoded,
-    Frame,
-    Header,
-    Message,
-    assemble,
-    header_bytes,
-    read_header,
-    read_message,
-)
+from mpcrt.transport.codec import Encoded, Message, assemble, read_message
+from mpcrt.transport.header import PREFIX_BYTES, Frame, Header, header_bytes, read_header
 
 PIECE = 1 << 19
 PIECE_FRAME = PIECE + (1 << 16)

@@ -11,7 +11,7 @@ import numpy as np
 
 from mpcrt.errors import LinkError, MpcrtError, PeerLost, ProtocolError, UsageError
 from mpcrt.transport import addresses as places
-from mpcrt.transport.codec import Control
+from mpcrt.transport.header import Control
 from mpcrt.transport.link import Address, Buffer, Failure, Link
 from mpcrt.transport.session import Session
 from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
@@ -32,19 +32,24 @@ class _Turn:
     """A lock whose holder learns that somebody waits for it. Reentrant."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        lock = threading.RLock()
+        self.take, self.give = lock.acquire, lock.release
         self.waiting = 0
         self.wake = lambda: None
 
+    def queue(self) -> None:
+        """Wait for whoever has the lock, who is told."""
+        self.waiting += 1
+        self.wake()
+        self.take()
+        self.waiting -= 1
+
     def __enter__(self) -> None:
-        if not self.lock.acquire(blocking=False):
-            self.waiting += 1
-            self.wake()
-            self.lock.acquire()
-            self.waiting -= 1
+        if not self.take(False):
+            self.queue()
 
     def __exit__(self, *exception: object) -> None:
-        self.lock.release()
+        self.give()
 
 
 class ZmqLink(Link):
@@ -141,7 +146,10 @@ class ZmqLink(Link):
                 raise PeerLost(f"did not come up within {self._connect:g} s: {names}{refused}", missing[0].peer)
 
     def send(self, peer: str, address: Address, *buffers: Buffer) -> None:
-        with self._turn:
+        turn = self._turn
+        if not turn.take(False):
+            turn.queue()
+        try:
             board, session = self._live(peer)
             if session.closed:
                 raise PeerLost(f"{peer} ended its run before {address} was sent to it", peer)
@@ -152,17 +160,26 @@ class ZmqLink(Link):
                 self._guard(board.pump_all)
                 while session.unacknowledged_bytes > self._resend_limit and len(session.unacknowledged) > 1:
                     self._step(board, SLICE)
+        finally:
+            turn.give()
 
     def recv(self, peer: str, address: Address, *, limit: int) -> list[np.ndarray]:
-        with self._turn:
+        turn = self._turn
+        if not turn.take(False):
+            turn.queue()
+        try:
             board, session = self._live(peer)
-            busy = time.monotonic() + SPIN
-            while (arrays := session.take(address, limit, self.nonce)) is None:
-                if not self._guard(board.pump) or time.monotonic() >= self._next_tick:
-                    self._rest(board, SLICE / 2, busy)
+            arrays = session.take(address, limit, self.nonce)
+            if arrays is None:
+                busy = time.monotonic() + SPIN
+                while (arrays := session.take(address, limit, self.nonce)) is None:
+                    if not self._guard(board.pump) or time.monotonic() >= self._next_tick:
+                        self._rest(board, SLICE / 2, busy)
             if session.consumed - session.consumed_reported > UNREPORTED_BYTES:
                 board.report(board.lines[peer])
             return arrays
+        finally:
+            turn.give()
 
     def drain(self, peer: str, limit: int) -> None:
         with self._turn:
@@ -267,7 +284,7 @@ class ZmqLink(Link):
     def _watch(self) -> None:
         """The watcher thread: keep the link going while the engine is elsewhere."""
         while not self._stop.wait(SLICE):
-            if not self._turn.lock.acquire(blocking=False):
+            if not self._turn.take(False):
                 continue  # whoever has it does the same
             try:
                 if self._board is None or self._closed:
@@ -280,7 +297,7 @@ class ZmqLink(Link):
             except MpcrtError as error:
                 self._failure = self._failure or error
             finally:
-                self._turn.lock.release()
+                self._turn.give()
             if self._failure is not None and not self._reported:
                 self._reported = True
                 if self.on_failure is not None:

@@ -24,8 +24,8 @@ from mpcrt.runtime import commands, hello, trees
 from mpcrt.runtime.agreement import Extras, read_body
 from mpcrt.transport import codec
 from mpcrt.transport.channel import Cut, PlainChannel, Refused
-from mpcrt.transport.codec import Control
 from mpcrt.transport.connection import Greeting, refusal_text, said
+from mpcrt.transport.header import PREFIX, Control
 from mpcrt.transport.link import UNBOUND, Address, Kind
 from mpcrt.transport.session import Session
 from mpcrt.transport.tls import TlsChannel, TlsContext
@@ -41,7 +41,7 @@ def message(data: bytes) -> None:
     if mode and mode[0] & 1 and len(data) >= 2:
         length, rest = struct.unpack("<H", data[:2])[0], data[2:]
         head, tail = (rest, b"") if mode[0] & 2 else (rest[: length + -(12 + length) % 8], rest[length:])
-        frames = [codec._PREFIX.pack(b"mpc", bool(mode[0] & 2), length, zlib.crc32(head)) + head]
+        frames = [PREFIX.pack(b"mpc", bool(mode[0] & 2), length, zlib.crc32(head)) + head]
         frames += [tail[n : n + 100] for n in range(0, len(tail), 100)]
     with contextlib.suppress(ProtocolError):
         made = codec.read_message(frames, LIMIT)

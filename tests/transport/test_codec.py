@@ -13,8 +13,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mpcrt.errors import ProtocolError, UsageError
-from mpcrt.transport import codec
-from mpcrt.transport.codec import Control, control, control_fields, encode, read_message
+from mpcrt.transport.codec import control, control_fields, encode, read_message
+from mpcrt.transport.header import PREFIX, Control
 from mpcrt.transport.link import UNBOUND, Address, Kind
 
 LIMIT = 1 << 20
@@ -39,7 +39,7 @@ def checked(rest: bytes, length: int, inline: int, *buffers: bytes) -> list[byte
     """A frame with a prefix that fits it, and the buffers in it or behind it."""
     if inline:
         rest += b"".join(buffer + bytes(-len(buffer) % 8) for buffer in buffers)
-    first = codec._PREFIX.pack(b"mpc", inline, length, zlib.crc32(rest)) + rest
+    first = PREFIX.pack(b"mpc", inline, length, zlib.crc32(rest)) + rest
     return [first] if inline else [first, *buffers]
 
 
@@ -137,8 +137,8 @@ def test_refuses_frames_that_do_not_match():
         "empty": [],
         "a frame too many": [*good, b"x"],
         "damaged": [good[0][:-1] + b"\x01"],
-        "trailing bytes": checked(good[0][12:] + bytes(8), *codec._PREFIX.unpack_from(good[0])[2:0:-1]),
-        "short": checked(good[0][12:-8], *codec._PREFIX.unpack_from(good[0])[2:0:-1]),
+        "trailing bytes": checked(good[0][12:] + bytes(8), *PREFIX.unpack_from(good[0])[2:0:-1]),
+        "short": checked(good[0][12:-8], *PREFIX.unpack_from(good[0])[2:0:-1]),
         "prefix only": [good[0][:12]],
         "half a prefix": [good[0][:5]],
         "magic": [b"xyz" + good[0][3:]],
@@ -148,7 +148,7 @@ def test_refuses_frames_that_do_not_match():
         "buffer missing": frames_of(fields(), inline=0),
         "buffer too many": frames_of(fields(), b"abc", b"d", inline=0),
         "buffer too long": frames_of(fields(), b"abcd", inline=0),
-        "trailing in the header": [*checked(good[0][12:], codec._PREFIX.unpack_from(good[0])[2], 0), b"abc"],
+        "trailing in the header": [*checked(good[0][12:], PREFIX.unpack_from(good[0])[2], 0), b"abc"],
         "extra field": frames_of([*fields(), 1], b"abc"),
         "no list": frames_of({"version": 1}, b"abc"),
         "nested": checked(b"\x91" * 4100, 4096, 1),
@@ -237,3 +237,29 @@ def test_control_messages_are_short():
     frames = control(Control.ABORT, ("alice", "f" * 5000, 1, 1, "")).frames
     with pytest.raises(ProtocolError, match="control message of"):
         control_fields(read_message(frames, 1 << 20), str, str, int, int, str)
+
+
+@unhurried
+@given(st.data())
+def test_headers_as_written_are_read_as_msgpack(data: st.DataObject):
+    """The short way through a header that has every number at full width takes and refuses what msgpack does."""
+    (frame,) = encode(Address(Kind.OPEN, 1, 2, 3), [b"abc"], nonce=NONCE, sequence=4).frames
+    length = PREFIX.unpack_from(frame)[2]
+    header = bytearray(frame[12 : 12 + length])
+    for place in data.draw(st.lists(st.integers(0, length - 1), min_size=1, max_size=2)):
+        header[place] = data.draw(st.integers(0, 255) | st.sampled_from([0x9B, 0xCF, 0xD3, 0xCA, 0xC4, *range(10)]))
+    changed = checked(bytes(header) + frame[12 + length :], length, 1)
+    try:
+        fields = msgpack.unpackb(bytes(header), use_list=False)
+        expected = read_message(frames_of(fields, b"abc"), LIMIT).header[:5]
+    except (ProtocolError, ValueError, TypeError):
+        with pytest.raises(ProtocolError):
+            read_message(changed, LIMIT)
+        return
+    assert read_message(changed, LIMIT).header[:5] == expected
+
+
+def test_numbers_that_no_header_holds():
+    for step in (-1, 1 << 64):
+        with pytest.raises(UsageError, match="unsigned"):
+            encode(Address(Kind.OPEN, 1, 2, step), [])

@@ -19,7 +19,8 @@ from link_worlds import Authority, listening, place, succeed, together
 
 from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLost
 from mpcrt.transport.channel import Refused
-from mpcrt.transport.codec import Control, control
+from mpcrt.transport.codec import control
+from mpcrt.transport.header import Control
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.switchboard import REFUSALS_SHOWN, STRANGERS
 from mpcrt.transport.tls import TlsChannel, TlsContext
