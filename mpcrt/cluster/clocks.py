@@ -1,8 +1,8 @@
 """One clock for the profile files that several machines wrote of one run, found from the messages between them.
 
-A message is had after its sender began to send it. So each message from x to y bounds from above what y's clock is ahead
-of x's, each message back bounds it from below, and the truth lies between the closest bounds: their middle is off by at
-most half of the quickest round trip that the files have, as long as neither clock drifts more than that.
+A message is had after its sender began to send it. So each message from x to y bounds from above what y's clock is
+ahead of x's, each message back bounds it from below, and the truth lies between the closest bounds: their middle is off
+by at most half of the quickest round trip that the files have, as long as neither clock drifts more than that.
 """
 
 from collections.abc import Sequence
