@@ -6,6 +6,7 @@ each).
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Held, Step
 from mpcrt.protocols.shares import Drawn, Known, Narrow, Share
 from mpcrt.ring import kernels, prg
-from mpcrt.ring.sources import Drawing
-
-LARGE = 1 << 12
-"""Elements of a chunk from which the receiver of its corrections differs from step to step."""
+from mpcrt.ring.sources import Drawing, Source
 
 
 class Positions:
@@ -40,38 +38,42 @@ class Request:
 
     def __init__(self, mine: np.ndarray, xor: bool, out: np.ndarray | None) -> None:
         self.mine, self.xor, self.out = mine, xor, out
-        self.start = self.number = self.number2 = -1  # place in the level's packed message, or messages of its own
-        self.total = mine
+        self.start = self.number = -1  # place in the level's packed message, or a message of its own
 
 
 class Context:
-    """Common to the online and the dealer's context of a chunk: elements low .. low + n - 1 of the step."""
+    """Common to the online and the dealer's context of a chunk: elements low .. low + n - 1 of the step.
 
-    __slots__ = ("_stream", "index", "low", "n", "operands", "out", "result", "run", "step")
+    `receiver`: the number of the party that gets its corrections. `out`: where the chunk's part of the result goes, if
+    there are more chunks. The driver keeps `job`, and `generator` and `request` while an opening is under way.
+    """
 
-    def __init__(self, run, step: Step, stream: int, index: int, low: int, high: int, operands, result: Held) -> None:
-        self.run, self.step, self._stream = run, step, stream
-        self.index, self.low, self.n = index, low, high - low
-        self.operands: tuple[Held, ...] = operands
-        self.result = result
+    __slots__ = (
+        "attrs", "generator", "index", "job", "low", "n", "operands", "out", "receiver", "request", "result", "run",
+        "stage", "step", "stream",
+    )  # fmt: skip
+
+    def __init__(self, run, stage, stream: int, chunk: tuple[int, int, int, int]) -> None:
+        self.run, self.stage, self.stream = run, stage, stream
+        self.index, self.low, self.n, self.receiver = chunk
+        self.step: Step = stage.step
+        self.attrs: dict = stage.attrs
+        self.operands: tuple[Held, ...] = stage.kinds
+        self.result: Held = stage.held
         self.out: np.ndarray | None = None
-
-    @property
-    def attrs(self) -> dict:
-        return self.step.attrs
+        self.job: Any = None
 
     @property
     def words(self) -> int:
         """Packed words of n bits."""
         return (self.n + 63) >> 6
 
-    @property
-    def turn(self) -> int:
-        """Whose turn it is to receive corrections: by chunk and, for large ones, by step, so that links share load."""
-        return self.index + (self.step.number if self.n > LARGE else 0)
+    def space(self) -> np.ndarray:
+        """An array for the chunk's ring elements."""
+        return np.empty(self.n, np.uint64) if self.out is None else self.out
 
     def _place(self, role: int, per: int) -> tuple[int, int]:
-        return self._stream | role, (self.low >> 6) * per
+        return self.stream | role, (self.low >> 6) * per
 
     def _claimed(self, generator, role: int, count: int) -> np.ndarray:
         """Words of one generator, used for nothing else."""
@@ -92,67 +94,68 @@ class OnlineContext(Context):
 
     def leads(self, party: str | None) -> bool:
         """Whether this party adds public terms where `party`, if it computes, should."""
-        return self.run.me == party if party in self.run.parties else self.run.lead
+        return self.run.lead if party is None or party not in self.run.parties else self.run.me == party
 
     def known_to(self, party: str, role: int, count: int) -> np.ndarray:
         """Words that only `party`, which is this one, and the dealer know."""
         assert party == self.run.me, party
         return self._claimed(self.run.prg, role, count)
 
-    def fresh(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
+    def fresh(self, role: int, count: int, per: int = 64) -> tuple[Drawing]:
         """My fresh mask of what is opened next, for a kernel that adds it as it goes; see `opening`."""
-        stream, offset = self._place(role, per)
-        self._claim(stream, offset, count)
-        return Drawn((self.run.prg,), stream, offset, count, xor)
+        run, stream, offset = self.run, self.stream | role, (self.low >> 6) * per
+        if run.positions is not None:
+            run.positions.claim(run.prg, stream, offset, offset + count)
+        return ((run.prg, stream, offset),)
 
     def opening(self, masked: np.ndarray, xor: bool = False, out: np.ndarray | None = None) -> Request:
         """Asks to open the sum over parties of `masked`, which has a fresh mask in it; yield it to get the words."""
-        return Request(masked.reshape(-1), xor, out)
+        return Request(masked if masked.ndim == 1 else masked.reshape(-1), xor, out)
 
     def open(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
         """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words."""
-        mine = self.fresh(role, share.size).words()
-        np.add(mine, share, out=mine)
+        ((generator, stream, offset),) = self.fresh(role, share.size)
+        mine = generator.words(stream, share.size, offset)
+        mine += share
         return Request(mine, False, out)
 
     def open_bits(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
         """The same for packed bits."""
-        mine = self.fresh(role, share.size, per=1, xor=True).words()
-        np.bitwise_xor(mine, share, out=mine)
+        ((generator, stream, offset),) = self.fresh(role, share.size, 1)
+        mine = generator.words(stream, share.size, offset)
+        mine ^= share
         return Request(mine, True, out)
-
-    def _claim(self, stream: int, offset: int, count: int) -> None:
-        if self.run.positions is not None:
-            self.run.positions.claim(self.run.prg, stream, offset, offset + count)
 
     def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
         """My mask shares of an earlier opening of this step, or of a dealt vector."""
-        stream, offset = self._place(role, per)
-        return Drawn((self.run.prg,), stream, offset, count, xor)
+        return Drawn(self.run.mine, self.stream | role, (self.low >> 6) * per, count, xor)
+
+    @property
+    def receives(self) -> bool:
+        """Whether it is this party's turn to get corrections; the others draw."""
+        return self.receiver == self.run.number
+
+    def portion(self, role: int, words: int, per: int = 64) -> Source:
+        """My share of a vector that the dealer shares, for a kernel: drawn, or received where it is my turn."""
+        return self.run.corrections.next(words) if self.receives else self.fresh(role, words, per)
 
     def dealt(self, role: int, count: int, width: int = 8, per: int = 64, xor: bool = False) -> Share:
-        """My share of a vector that the dealer shares: drawn, or, for the party whose turn the chunk is, received.
-
-        `width` 4: values modulo 2^32, two a word (`per` is then 32).
-        """
-        words = count if width == 8 else (count + 1) >> 1
-        per = per if width == 8 else 32
-        if self.run.receiver(self.turn) == self.run.me:
-            packed: Share = Known(self.run.corrections.next(words))
-        else:
-            self._claim(*self._place(role, per), words)
-            packed = self.drawn(role, words, per, xor)
+        """The same to keep. `width` 4: values modulo 2^32, two a word (`per` is then 32)."""
+        words, per = (count, per) if width == 8 else ((count + 1) >> 1, 32)
+        portion = self.portion(role, words, per)
+        packed = Known(portion) if isinstance(portion, np.ndarray) else self.drawn(role, words, per, xor)
         return packed if width == 8 else Narrow(packed, count)
 
     def dealt_rows(self, rows: Sequence[tuple[int, int]]) -> list[Share]:
         """My shares of the vectors, one word or value an element, of one `DealerContext.deal_rows`: (role, width)."""
-        if self.run.receiver(self.turn) != self.run.me:
+        if not self.receives:
             return [self.dealt(role, self.n, width) for role, width in rows]
-        sizes = [row_words(self.n, width) for _, width in rows]
-        words, shares, low = self.run.corrections.next(sum(sizes)), [], 0
+        n, low, shares = self.n, 0, []
+        sizes = [row_words(n, width) for _, width in rows]
+        words = self.run.corrections.next(sum(sizes))
         for (_, width), size in zip(rows, sizes, strict=True):
             packed = Known(words[low : low + size])
-            shares.append(packed if width == 8 else Narrow(packed, self.n))
+            shares.append(packed if width == 8 else Narrow(packed, n))
             low += size
         return shares
 
@@ -171,8 +174,12 @@ class DealerContext(Context):
 
     def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
         """The masks of an opening of this step: the sum (xor) of all parties' mask shares."""
-        stream, offset = self._place(role, per)
-        return Drawn(self.run.prgs, stream, offset, count, xor)
+        return Drawn(self.run.prgs, self.stream | role, (self.low >> 6) * per, count, xor)
+
+    def masks(self, role: int, per: int = 64) -> tuple[Drawing, ...]:
+        """The same, for a kernel."""
+        stream, offset = self.stream | role, (self.low >> 6) * per
+        return tuple([(generator, stream, offset) for generator in self.run.prgs])
 
     def mask(self, role: int, count: int, per: int = 64, xor: bool = False) -> np.ndarray:
         return self.drawn(role, count, per, xor).words()
@@ -207,22 +214,21 @@ class DealerContext(Context):
 
     def drawing(self, role: int, count: int, per: int) -> tuple[Drawing, ...]:
         """(generator, stream, offset) of the parties that draw their share of a dealt vector: all but the receiver."""
-        stream, offset = self._place(role, per)
-        receiver = self.run.receiver(self.turn)
-        drawing = [g for party, g in zip(self.run.parties, self.run.prgs, strict=True) if party != receiver]
-        if self.run.positions is not None:
+        run, stream, offset = self.run, self.stream | role, (self.low >> 6) * per
+        drawing = run.others[self.receiver]
+        if run.positions is not None:
             for generator in drawing:
-                self.run.positions.claim(generator, stream, offset, offset + count)
-        return tuple((generator, stream, offset) for generator in drawing)
+                run.positions.claim(generator, stream, offset, offset + count)
+        return tuple([(generator, stream, offset) for generator in drawing])
 
     def dealing(self, role: int) -> tuple[int, int, int, int, int]:
         """Of a dealt vector of this chunk, for `Dealt`: the receiver's number, stream, offset, low, high."""
         stream, offset = self._place(role, 64)
-        return self.run.parties.index(self.run.receiver(self.turn)), stream, offset, self.low, self.low + self.n
+        return self.receiver, stream, offset, self.low, self.low + self.n
 
     def correct(self, words: np.ndarray) -> None:
         """Sends the rest of a dealt vector, less all that others draw, to the party whose turn it is."""
-        self.run.corrections.add(self.run.receiver(self.turn), words)
+        self.run.corrections.add(self.receiver, words)
 
 
 def row_words(n: int, width: int) -> int:

@@ -10,6 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from mpcrt.errors import ProtocolError
+from mpcrt.protocols.context import concatenated
 from mpcrt.transport.link import Address, Kind, Link
 
 PACKED_WORDS = 1 << 13
@@ -50,37 +51,48 @@ class Reader:
             raise ProtocolError(f"{self.dealer} sent corrections that call {self.call} does not use")
 
 
+class Box:
+    """What waits for one party: `words` words; the number of its next message; bytes sent since it was last asked what
+    it has taken."""
+
+    __slots__ = ("number", "party", "unchecked", "waiting", "words")
+
+    def __init__(self, party: str) -> None:
+        self.party = party
+        self.waiting: list[np.ndarray] = []
+        self.words = self.number = self.unchecked = 0
+
+
 class Writer:
     """The dealer's end, to all parties; ahead of each by about AHEAD bytes at most, `offline` by all there is."""
 
     def __init__(self, link: Link, parties: Sequence[str], call: int, offline: bool = False) -> None:
-        self.link, self.parties, self.call, self.offline = link, parties, call, offline
-        self.waiting: dict[str, list[np.ndarray]] = {p: [] for p in parties}
-        self.words = dict.fromkeys(parties, 0)
-        self.count = dict.fromkeys(parties, 0)
-        self.unchecked = dict.fromkeys(parties, 0)
+        self.link, self.call, self.offline = link, call, offline
+        self.boxes = [Box(party) for party in parties]
         self.since = 0.0  # when the oldest waiting item came
         self.begun = False
 
-    def add(self, party: str, words: np.ndarray) -> None:
-        if not words.size:
+    def add(self, receiver: int, words: np.ndarray) -> None:
+        """An item for a party, by its number."""
+        box, size = self.boxes[receiver], words.size
+        if not size:
             return
-        if self.words[party] + words.size > PACKED_WORDS:
-            self.flush(party)
+        if box.words + size > PACKED_WORDS:
+            self.flush(box)
         if not self.since:
             self.since = perf_counter()
-        self.waiting[party].append(words)
-        self.words[party] += words.size
-        if words.size > PACKED_WORDS:
-            self.flush(party)
-            if self.unchecked[party] > AHEAD // 32 and not self.offline:
-                self.wait(party)
+        box.waiting.append(words)
+        box.words += size
+        if size > PACKED_WORDS:
+            self.flush(box)
+            if box.unchecked > AHEAD // 4 and not self.offline:
+                self.wait(box)
 
-    def wait(self, party: str) -> None:
+    def wait(self, box: Box) -> None:
         """Backpressure. All else leaves first: a party may be waiting for what another has not got yet."""
         self.end()
-        self.link.drain(party, AHEAD)
-        self.unchecked[party] = 0
+        self.link.drain(box.party, AHEAD)
+        box.unchecked = 0
 
     def tick(self) -> None:
         """Between steps: small items do not wait for long while the dealer computes something large."""
@@ -93,24 +105,23 @@ class Writer:
         if self.since and not self.begun:
             self.end()
 
-    def flush(self, party: str) -> None:
-        if not self.waiting[party]:
+    def flush(self, box: Box) -> None:
+        if not box.waiting:
             return
-        items = self.waiting[party]
-        message = items[0] if len(items) == 1 else np.concatenate(items)
-        self.link.send(party, Address(Kind.DEAL, self.call, 0, self.count[party]), message)
-        self.unchecked[party] += self.words[party]
-        self.waiting[party], self.words[party] = [], 0
-        self.count[party] += 1
+        message = concatenated(box.waiting)
+        self.link.send(box.party, Address(Kind.DEAL, self.call, 0, box.number), message)
+        box.unchecked += message.nbytes
+        box.waiting, box.words = [], 0
+        box.number += 1
 
     def end(self) -> None:
-        for party in self.parties:
-            self.flush(party)
+        for box in self.boxes:
+            self.flush(box)
         self.since, self.begun = 0.0, True
 
     def close(self) -> None:
         """Ends the call; `offline`, tells the parties that all of it is there."""
         self.end()
         if self.offline:
-            for party in self.parties:
-                self.link.send(party, Address(Kind.DEAL, self.call, DEALT), np.zeros(0, np.uint64))
+            for box in self.boxes:
+                self.link.send(box.party, Address(Kind.DEAL, self.call, DEALT), np.zeros(0, np.uint64))

@@ -6,15 +6,13 @@ data.
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from mpcrt.errors import ProtocolError
-from mpcrt.plan.schedule import Schedule
+from mpcrt.plan.schedule import Held, Schedule, Step
 from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
 from mpcrt.protocols.context import DealerContext, Positions
 from mpcrt.protocols.corrections import Writer
-from mpcrt.protocols.execute import Execution, Job, Observer
+from mpcrt.protocols.execute import Execution, Observer
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Budget, Wire
@@ -31,48 +29,21 @@ class DealerRun:
     def __init__(self, dealer: "Dealer", call: int, digest: str, offline: bool) -> None:
         self.me, self.parties, self.call = dealer.me, dealer.parties, call
         self.prgs = tuple(dealer.keys.prg(p, digest) for p in dealer.parties)
+        self.others = tuple(self.prgs[:i] + self.prgs[i + 1 :] for i in range(len(self.prgs)))  # all but party i's
         self.corrections = Writer(dealer.link, dealer.parties, call, offline)
+        self.tick, self.dispatch = self.corrections.tick, self.corrections.begin
         self.positions, self.observer = dealer.positions, dealer.observer
 
-    def function(self, rule: Rule):
-        return rule.dealer
-
-    def receiver(self, chunk: int) -> str:
-        return self.parties[(chunk + 1) % len(self.parties)]
-
-    def provide_out(self, job: Job, ctx) -> None:
-        """The masks of an exposure that absorbs a deferred term, filled chunk by chunk."""
-        if not job.step.rule.startswith("expose") or ctx.result.bit or ctx.result.rep != "opened":
-            return
-        if job.out is None:
-            job.out = np.empty(job.step.size, np.uint64)
-        ctx.out = job.out[ctx.low : ctx.low + ctx.n]
-
-    def assemble(self, job: Job):
-        pieces, result = job.pieces, job.ctx.result
-        value: object = pieces
-        if all(p is None for p in pieces):
-            value = None
-        elif job.out is not None:
-            value = job.out
-        elif all(isinstance(p, np.ndarray) for p in pieces):
-            flat = pieces[0].reshape(-1) if len(pieces) == 1 else np.concatenate([p.reshape(-1) for p in pieces])
-            value = flat if result.bit else flat.reshape(result.type.shape)
-        if job.rule.assemble_dealer is not None:
-            value = job.rule.assemble_dealer(job.ctx, value, *job.operands)
-        return value
-
-    def tick(self) -> None:
-        self.corrections.tick()
+    def rule(self, rule: Rule, step: Step, held: Held) -> tuple:
+        """A step's rule, what assembles its value, and whether its chunks fill one array: the masks of an exposure that
+        absorbs a deferred term."""
+        fills = step.rule.startswith("expose") and held.rep == "opened" and not held.bit
+        return rule.dealer, rule.assemble_dealer, fills
 
     def submit(self, request) -> None:
         pass
 
-    def dispatch(self, requests) -> None:
-        """A level's openings are under way at the parties, once they have what leads to them."""
-        self.corrections.begin()
-
-    def exchange(self, requests) -> None:
+    def exchange(self) -> None:
         pass
 
     def complete(self, request) -> None:

@@ -6,7 +6,6 @@ level's other steps run. The next level begins with what the others sent. Both r
 same sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
 """
 
-from collections.abc import Generator
 from types import GeneratorType
 from typing import Any, Protocol
 
@@ -16,7 +15,6 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule, Step
 from mpcrt.protocols.context import Context, stream_of
 from mpcrt.protocols.lineup import Stage, lineup
-from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Fork, Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
 
@@ -30,26 +28,34 @@ class Observer(Protocol):
     def end(self) -> None: ...
 
 
-class Task:
-    """A chunk of a step under way."""
-
-    __slots__ = ("ctx", "generator", "job", "request")
-
-    def __init__(self, job: "Job", ctx: Context, generator: Generator[Any, Any, Any]) -> None:
-        self.job, self.ctx, self.generator = job, ctx, generator
-        self.request = None
-
-
 class Job:
-    """A step under way: the chunks' results, and how many chunks are left."""
+    """A step under way: its operands, the chunks' results, and how many are left. `ctx`: of all of it, as one chunk."""
 
-    __slots__ = ("ctx", "left", "operands", "out", "pieces", "rule", "step")
+    __slots__ = ("ctx", "left", "operands", "out", "pieces")
 
-    def __init__(self, step: Step, rule: Rule, operands: list, ctx: Context, chunks: int) -> None:
-        self.step, self.rule, self.operands, self.ctx = step, rule, operands, ctx
+    def __init__(self, ctx: Context, operands: list, chunks: int) -> None:
+        self.ctx: Any = ctx
+        self.operands: Any = operands
         self.left = chunks
         self.pieces: list = [None] * chunks
         self.out: np.ndarray | None = None
+
+    def value(self) -> Any:
+        """What the step makes: of its chunks' arrays one, or what its rule assembles."""
+        ctx, pieces = self.ctx, self.pieces
+        value: Any = pieces[0]
+        if value is None:
+            pass
+        elif self.out is not None:
+            value = self.out
+        elif not isinstance(value, np.ndarray):
+            value = pieces
+        elif len(pieces) > 1:
+            value = np.concatenate([piece.reshape(-1) for piece in pieces])
+        if not ctx.result.bit and isinstance(value, np.ndarray):
+            value = value.reshape(ctx.result.type.shape)
+        assemble = ctx.stage.assemble
+        return value if assemble is None else assemble(ctx, value, *self.operands)
 
 
 class Execution:
@@ -62,7 +68,7 @@ class Execution:
         self.values: list = list(self.lineup.values)
         for v, value in zip(schedule.inputs, inputs, strict=True):
             self.values[v] = value
-        self.pending: list[Task] = []
+        self.pending: list[Context] = []
 
     def go(self) -> list:
         """Runs all levels; returns the outputs."""
@@ -71,7 +77,7 @@ class Execution:
                 self.resume()
             self.through(urgent)
             if self.pending:
-                self.run.dispatch([t.request for t in self.pending])
+                self.run.dispatch()
             self.through(others)
         if self.pending:
             raise ProtocolError("a schedule ended with openings under way")
@@ -88,28 +94,27 @@ class Execution:
             operands = [values[v] for v in stage.operands]
             for v in stage.freed:
                 values[v] = None
-            if stage.function is None:
-                self.start(stage, operands)
-            else:
+            if stage.local:
                 values[stage.result] = stage.function(*operands)
+            else:
+                self.start(stage, operands)
             if observer is not None:
                 observer.end()
 
     def resume(self) -> None:
-        """Exchanges what the last level opened, and goes on with its tasks."""
-        observer = self.run.observer
+        """Exchanges what the last level opened, and goes on with its chunks."""
+        observer, run = self.run.observer, self.run
         resumed, self.pending = self.pending, []
         if observer is not None:
             observer.begin(self.schedule, None)
-        self.run.exchange([t.request for t in resumed])
+        run.exchange()
         if observer is not None:
             observer.end()
-        for task in resumed:
+        for ctx in resumed:
             if observer is not None:
-                observer.begin(self.schedule, task.job.step)
-            opened = self.run.complete(task.request)
-            task.request = None
-            self.advance(task, opened)
+                observer.begin(self.schedule, ctx.step)
+            request, ctx.request = ctx.request, None
+            self.advance(ctx, run.complete(request))
             if observer is not None:
                 observer.end()
 
@@ -121,46 +126,54 @@ class Execution:
             for v, value in zip(step.results, results, strict=True):
                 self.values[v] = value
             return
-        stream = self.stream | stage.stream
-        function = run.function(stage.rule)
-        whole = run.context(run, step, stream, 0, 0, step.size, stage.kinds, stage.held)
+        whole = run.context(run, stage, self.stream | stage.stream, stage.whole)
         if not step.chunked:
-            self.values[stage.result] = function(whole, *operands)
+            self.values[stage.result] = stage.function(whole, *operands)
             return
-        chunks = stage.chunks
-        job = Job(step, stage.rule, operands, whole, len(chunks))
-        for index, low, high in chunks:
-            if len(chunks) == 1:
-                ctx, parts = whole, [flat(v) for v in operands]
-            else:
-                ctx = run.context(run, step, stream, index, low, high, stage.kinds, stage.held)
-                parts = [cut(v, low, high, b) for v, b in zip(operands, stage.bits, strict=True)]
-            run.provide_out(job, ctx)
-            result = function(ctx, *parts)
-            if isinstance(result, GeneratorType):
-                self.advance(Task(job, ctx, result), None)
-            else:
-                self.done(job, ctx, result)
+        whole.job = job = Job(whole, operands, len(stage.chunks))
+        if job.left == 1:
+            self.begin(whole, [flat(v) for v in operands])
+            return
+        bit = stage.held.bit
+        if stage.fills:
+            job.out = np.empty((step.size + 63) >> 6 if bit else step.size, np.uint64)
+        for chunk in stage.chunks:
+            ctx = run.context(run, stage, whole.stream, chunk)
+            ctx.job = job
+            if job.out is not None:
+                low = ctx.low >> 6 if bit else ctx.low
+                ctx.out = job.out[low : low + (ctx.words if bit else ctx.n)]
+            low, high = ctx.low, ctx.low + ctx.n
+            self.begin(ctx, [cut(v, low, high, b) for v, b in zip(operands, stage.bits, strict=True)])
 
-    def advance(self, task: Task, opened: np.ndarray | None) -> None:
+    def begin(self, ctx: Context, parts: list) -> None:
+        """Starts a chunk."""
+        result = ctx.stage.function(ctx, *parts)
+        if isinstance(result, GeneratorType):
+            ctx.generator = result
+            self.advance(ctx, None)
+        else:
+            self.done(ctx, result)
+
+    def advance(self, ctx: Context, opened: np.ndarray | None) -> None:
+        """Goes on with a chunk to its next opening or its end."""
         try:
-            task.request = task.generator.send(opened)
+            ctx.request = ctx.generator.send(opened)
         except StopIteration as stop:
-            self.done(task.job, task.ctx, stop.value)
+            self.done(ctx, stop.value)
             return
-        self.pending.append(task)
-        self.run.submit(task.request)
+        self.pending.append(ctx)
+        self.run.submit(ctx.request)
 
-    def done(self, job: Job, ctx: Context, result) -> None:
+    def done(self, ctx: Context, result) -> None:
+        job, out = ctx.job, ctx.out
         job.pieces[ctx.index] = result
-        if job.out is not None and result is not ctx.out and result is not None:
-            assert ctx.out is not None
-            ctx.out[:] = result.reshape(-1)
+        if out is not None and result is not out and result is not None:
+            out[:] = result.reshape(-1)
         job.left -= 1
-        if job.left:
-            return
-        self.values[job.step.results[0]] = self.run.assemble(job)
-        job.operands = []
+        if not job.left:
+            self.values[ctx.stage.result] = job.value()
+            job.operands = job.ctx = None  # the chunks still refer to the job
 
 
 def loop(run, step: Step, operands: list, path: int, results: list) -> list:

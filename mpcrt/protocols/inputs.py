@@ -29,7 +29,7 @@ def word_count(type: Type) -> int:
 
 
 def drawn(prgs: Sequence, call: int, type: Type, of: Sequence[int] | None = None) -> Drawn:
-    return Drawn(prgs, stream_of(call, 0, 0), 0, word_count(type), type.kind == "bit", of)
+    return Drawn(tuple(prgs), stream_of(call, 0, 0), 0, word_count(type), type.kind == "bit", of)
 
 
 def kept(mask: Drawn, budget: Budget) -> Kept:

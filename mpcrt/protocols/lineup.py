@@ -1,5 +1,6 @@
 """What a reader works out once a schedule: constants, when values are last used, the functions of local steps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,22 +11,31 @@ from mpcrt.protocols.context import stream_of
 from mpcrt.protocols.plaintext import apply_to
 from mpcrt.protocols.rules import RULES, Fixed, Rule
 
+LARGE = 1 << 12
+"""Elements of a chunk from which the receiver of its corrections differs from step to step."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A step as it runs. `freed`: values that no later step starts with. `function`: of a local step, of its operands.
+    """A step as it runs. `freed`: values that no later step starts with. `local`: whether `function` is of the operands
+    alone; else it is this reader's rule, and `assemble` makes the value of the chunks' results. `fills`: whether chunks
+    write to one array. `chunks`: (index, low, elements, number of the receiver); `whole` is all of it, as one.
     `stream`: the step's part of its stream number."""
 
     step: Step
+    attrs: dict
     operands: tuple[int, ...]
     result: int
     freed: tuple[int, ...]
-    rule: Rule
+    local: bool
     function: Any
+    assemble: Any
+    fills: bool
     kinds: tuple[Held, ...]
     held: Held
     bits: tuple[bool, ...]
-    chunks: tuple[tuple[int, int, int], ...]
+    whole: tuple[int, int, int, int]
+    chunks: tuple[tuple[int, int, int, int], ...]
     stream: int
 
 
@@ -40,7 +50,7 @@ class Lineup:
 
 def lineup(schedule: Schedule, run) -> Lineup:
     """The lineup of a schedule at this reader, made at its first run and kept with it."""
-    key = ("lineup", run.me, run.lead)
+    key = ("lineup", run.me, run.parties)
     found = schedule.kept.get(key)
     if found is None:
         found = schedule.kept[key] = made(schedule, run)
@@ -70,12 +80,21 @@ def made(schedule: Schedule, run) -> Lineup:
 
 def stage(schedule: Schedule, step: Step, freed: tuple[int, ...], run) -> Stage:
     kinds, held = tuple(schedule.held[v] for v in step.operands), schedule.held[step.results[0]]
-    rule, function = RULES.get(step.rule, Rule()), None
+    rule, local = RULES.get(step.rule, Rule()), False
+    function, assemble, fills = run.rule(rule, step, held)
     if step.rule == "public":
-        function = partial(apply_to, step.attrs["node"])
+        local, function = True, partial(apply_to, step.attrs["node"])
     elif rule.local:
-        function = run.function(rule)(Fixed(step.attrs, kinds, held, run.lead))
-    chunks = tuple(step.chunks()) if step.chunked else ()
+        local, function = True, function(Fixed(step.attrs, kinds, held, run.lead))
+    chunks = tuple((i, low, high - low, receiver(step, i, high - low, run.parties)) for i, low, high in step.chunks())
+    whole = 0, 0, step.size, chunks[0][3]
     bits = tuple(h.bit for h in kinds)
-    stream = stream_of(0, 0, step.number)
-    return Stage(step, step.operands, step.results[0], freed, rule, function, kinds, held, bits, chunks, stream)
+    return Stage(
+        step, step.attrs, step.operands, step.results[0], freed, local, function, assemble, fills, kinds, held, bits,
+        whole, chunks, stream_of(0, 0, step.number),
+    )  # fmt: skip
+
+
+def receiver(step: Step, index: int, size: int, parties: Sequence[str]) -> int:
+    """Whose turn it is to receive corrections: by chunk and, for large ones, by step, so that links share load."""
+    return (index + 1 + (step.number if size > LARGE else 0)) % len(parties)

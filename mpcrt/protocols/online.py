@@ -11,14 +11,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from mpcrt.errors import ProtocolError
-from mpcrt.plan.schedule import Schedule
+from mpcrt.plan.schedule import Held, Schedule, Step
 from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
 from mpcrt.protocols.context import OnlineContext, Positions, Request, concatenated, stream_of
 from mpcrt.protocols.corrections import DEALT, Reader
-from mpcrt.protocols.execute import Execution, Job, Observer
+from mpcrt.protocols.execute import Execution, Observer
 from mpcrt.protocols.keys import Keys
-from mpcrt.protocols.openings import PACKED, segments
+from mpcrt.protocols.openings import PACKED_WORDS, segments
 from mpcrt.protocols.ops.linear import online_pending
 from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Budget, Wire, Zero
@@ -42,41 +42,24 @@ class OnlineRun:
         self.link, self.me, self.parties, self.call = party.link, party.me, party.parties, call
         self.lead = party.me == party.parties[0]
         self.peers = tuple(p for p in party.parties if p != party.me)
+        self.number = party.parties.index(party.me)
         self.prg = party.keys.prg(party.dealer, digest)
+        self.mine = (self.prg,)
         self.corrections = Reader(party.link, party.dealer, call)
         self.positions, self.observer = party.positions, party.observer
         self.progress = party.statistics
         self.sent = 0  # opening messages so far; the same at every party
+        self.small: list[np.ndarray] = []  # the level's openings that share a message, of `filled` words
+        self.large: list[Request] = []  # those that are summed up in segments
+        self.filled = 0
         self.packed = 0, 0  # the number and size of the small openings on their way
-        self.packs: list[np.ndarray] = []
+        self.packs: list[np.ndarray] = []  # what the others sent of them
 
     context = OnlineContext
 
-    def function(self, rule: Rule):
-        return rule.online
-
-    def receiver(self, chunk: int) -> str:
-        """The party that gets the corrections of a chunk."""
-        return self.parties[(chunk + 1) % len(self.parties)]
-
-    def provide_out(self, job: Job, ctx) -> None:
-        """An array for the step's result, filled chunk by chunk."""
-        if job.rule.assemble_online is not None and not job.step.rule.startswith("expose"):
-            return
-        bit = ctx.result.bit
-        if job.out is None:
-            size = job.step.size
-            job.out = np.empty(-(-size // 64) if bit else size, np.uint64)
-        low = ctx.low >> 6 if bit else ctx.low
-        ctx.out = job.out[low : low + (ctx.words if bit else ctx.n)]
-
-    def assemble(self, job: Job):
-        value = job.pieces
-        if job.out is not None:
-            value = job.out if job.ctx.result.bit else job.out.reshape(job.ctx.result.type.shape)
-        if job.rule.assemble_online is not None:
-            value = job.rule.assemble_online(job.ctx, value, *job.operands)
-        return value
+    def rule(self, rule: Rule, step: Step, held: Held) -> tuple:
+        """A step's rule, what assembles its value, and whether its chunks fill one array."""
+        return rule.online, rule.assemble_online, rule.assemble_online is None or step.rule.startswith("expose")
 
     tick = None
     """Nothing to do between steps."""
@@ -84,49 +67,54 @@ class OnlineRun:
     # -- openings
 
     def submit(self, request: Request) -> None:
-        """A large opening leaves at once, while the next chunk is computed."""
-        if request.mine.nbytes <= PACKED:
+        """A large opening leaves at once, while the next chunk is computed; small ones wait for the level's others."""
+        mine = request.mine
+        if mine.size <= PACKED_WORDS:
+            request.start = self.filled
+            self.filled += mine.size
+            self.small.append(mine)
             return
-        request.number = self.number()
+        request.number = self.next_number()
         if len(self.peers) == 1:
-            self.link.send(self.peers[0], self.address(request.number), request.mine)
+            self.link.send(self.peers[0], self.address(request.number), mine)
             return
-        request.number2 = self.number()
-        for party, low, high in segments(request.mine.size, self.parties):
+        request.number2 = self.next_number()
+        self.large.append(request)
+        for party, low, high in segments(mine.size, self.parties):
             if party != self.me:
-                self.link.send(party, self.address(request.number), request.mine[low:high])
+                self.link.send(party, self.address(request.number), mine[low:high])
 
-    def number(self) -> int:
+    def next_number(self) -> int:
         self.sent += 1
         return self.sent
 
     def address(self, number: int) -> Address:
         return Address(Kind.OPEN, self.call, 0, number)
 
-    def dispatch(self, requests: Sequence[Request]) -> None:
-        """Packs a level's small openings into one message a peer, which leaves."""
-        small = [r for r in requests if r.number < 0]
-        if not small:
+    def dispatch(self) -> None:
+        """The level's small openings leave, in one message a peer."""
+        if not self.small:
             return
-        start = 0
-        for r in small:
-            r.start, start = start, start + r.mine.size
-        mine = concatenated([r.mine for r in small])
-        self.packed = self.number(), mine.size
-        if mine.size:
+        mine, size = concatenated(self.small), self.filled
+        self.packed = self.next_number(), size
+        self.small, self.filled = [], 0
+        if size:
+            address = self.address(self.packed[0])
             for peer in self.peers:
-                self.link.send(peer, self.address(self.packed[0]), mine)
+                self.link.send(peer, address, mine)
 
-    def exchange(self, requests: Sequence[Request]) -> None:
+    def exchange(self) -> None:
         """Ends a level: receives the others' small openings, scatters sums of the large."""
         self.progress.rounds += 1
         (number, size), self.packed = self.packed, (0, 0)
-        if number:
-            self.packs = [self.received(peer, self.address(number), size) for peer in self.peers if size]
-        if len(self.peers) > 1:
-            for r in requests:
-                if r.number >= 0:
-                    self.reduce(r)
+        if size:
+            address = self.address(number)
+            self.packs = [self.received(peer, address, size) for peer in self.peers]
+        elif number:
+            self.packs = [np.zeros(0, np.uint64) for _ in self.peers]
+        for request in self.large:
+            self.reduce(request)
+        self.large = []
 
     def received(self, peer: str, address: Address, size: int) -> np.ndarray:
         arrays = self.link.recv(peer, address, limit=8 * size)
@@ -146,19 +134,14 @@ class OnlineRun:
 
     def complete(self, request: Request) -> np.ndarray:
         """The opened words."""
-        mine, out = request.mine, request.out
-        if request.number >= 0 and len(self.peers) > 1:
+        mine, start = request.mine, request.start
+        if request.number < 0:
+            others = [p if p.size == mine.size else p[start : start + mine.size] for p in self.packs]
+        elif len(self.peers) > 1:
             return self.gathered(request)
-        if out is None:
-            out = np.empty(mine.size, np.uint64)
-        if request.number >= 0:
-            others = [self.received(peer, self.address(request.number), mine.size) for peer in self.peers]
         else:
-            others = [p[request.start : request.start + mine.size] for p in self.packs]
-        if not others:
-            out[:] = mine
-            return out
-        (np.bitwise_xor if request.xor else np.add)(mine, others[0], out=out)
+            others = [self.received(peer, self.address(request.number), mine.size) for peer in self.peers]
+        out = (np.bitwise_xor if request.xor else np.add)(mine, others[0], out=request.out)
         for other in others[1:]:
             add(out, other, request.xor)
         return out

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 PACKED = 1 << 16
 """Openings of up to this many bytes share one message a peer and level; larger ones leave by themselves, at once."""
+PACKED_WORDS = PACKED // 8
 
 
 def segments(words: int, parties: Sequence) -> Iterator[tuple]:

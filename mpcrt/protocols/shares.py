@@ -18,6 +18,7 @@ from mpcrt.ring.sources import Source
 class Share:
     """A vector of `size` uint64 words; callers never write to what `words` gives."""
 
+    __slots__ = ()
     size: int
     zero = False
 
@@ -52,6 +53,7 @@ class Share:
 
 
 class Zero(Share):
+    __slots__ = ("size",)
     zero = True
 
     def __init__(self, size: int) -> None:
@@ -77,6 +79,8 @@ class Zero(Share):
 
 
 class Known(Share):
+    __slots__ = ("array", "size")
+
     def __init__(self, array: np.ndarray) -> None:
         self.array, self.size = array, array.size
 
@@ -91,11 +95,12 @@ class Drawn(Share):
     """Words offset .. offset + size - 1 of a stream, summed (or xored) over the generators. `of`: the numbers of the
     parties whose generators they are, at the dealer; all of them in order where it is None."""
 
+    __slots__ = ("of", "offset", "prgs", "size", "stream", "xor")
+
     def __init__(
-        self, prgs: Sequence, stream: int, offset: int, size: int, xor: bool = False, of: Sequence[int] | None = None
+        self, prgs: tuple, stream: int, offset: int, size: int, xor: bool = False, of: Sequence[int] | None = None
     ) -> None:
-        self.prgs, self.stream, self.offset, self.size, self.xor = tuple(prgs), stream, offset, size, xor
-        self.of = range(len(self.prgs)) if of is None else of
+        self.prgs, self.stream, self.offset, self.size, self.xor, self.of = prgs, stream, offset, size, xor, of
 
     def words(self) -> np.ndarray:
         out = self.prgs[0].words(self.stream, self.size, self.offset)
@@ -104,7 +109,7 @@ class Drawn(Share):
         return out
 
     def source(self) -> Source:
-        return tuple((prg, self.stream, self.offset) for prg in self.prgs)
+        return tuple([(prg, self.stream, self.offset) for prg in self.prgs])
 
     def fill(self, out: np.ndarray) -> None:
         self.prgs[0].fill(self.stream, out, self.offset)
@@ -115,7 +120,8 @@ class Drawn(Share):
         return Drawn(self.prgs, self.stream, self.offset + low, high - low, self.xor, self.of)
 
     def without(self, party: int) -> Share:
-        left = {i: prg for i, prg in zip(self.of, self.prgs, strict=True) if i != party}
+        of = range(len(self.prgs)) if self.of is None else self.of
+        left = {i: prg for i, prg in zip(of, self.prgs, strict=True) if i != party}
         if not left:
             return Zero(self.size)
         return Drawn(tuple(left.values()), self.stream, self.offset, self.size, self.xor, tuple(left))
@@ -148,6 +154,8 @@ class Budget:
 class Kept(Share):
     """Words low .. low + size - 1 of an input's mask, which outlives a call: the whole is drawn at first use and kept
     while anything refers to it, then zeroed. Where the budget does not suffice they are drawn at each use."""
+
+    __slots__ = ("low", "size", "whole")
 
     def __init__(self, whole: "Whole", low: int, size: int) -> None:
         self.whole, self.low, self.size = whole, low, size
@@ -198,6 +206,8 @@ def _wipe(memory: np.ndarray, budget: Budget) -> None:
 class Narrow(Share):
     """A share of `size` 32-bit values, as uint64 words, from half as many packed words."""
 
+    __slots__ = ("packed", "size")
+
     def __init__(self, packed: Share, size: int) -> None:
         self.packed, self.size = packed, size
 
@@ -212,6 +222,8 @@ class Narrow(Share):
 
 class Joined(Share):
     """Shares one after the other: the chunks of one dealt vector."""
+
+    __slots__ = ("parts", "size")
 
     def __init__(self, parts: Sequence[Share]) -> None:
         self.parts = list(parts)
@@ -236,6 +248,8 @@ class Joined(Share):
 
 class Mapped(Share):
     """function(*words of the parents), computed at first use and kept."""
+
+    __slots__ = ("function", "made", "parents", "size")
 
     def __init__(self, size: int, function: Callable[..., np.ndarray], *parents: Share) -> None:
         self.size, self.function, self.parents = size, function, parents
@@ -271,6 +285,8 @@ def sign_source(share: Share, bits: int) -> Source:
 class Dealt(Share):
     """At the dealer: a vector that it shared. `chunks`: (receiver, stream, offset, low, high) of each chunk; all
     parties but the receiver drew their share of it."""
+
+    __slots__ = ("chunks", "prgs", "size", "total")
 
     def __init__(self, total: Share, prgs: Sequence, chunks: Sequence[tuple[int, int, int, int, int]]) -> None:
         self.total, self.prgs, self.chunks, self.size = total, tuple(prgs), chunks, total.size

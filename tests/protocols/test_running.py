@@ -86,10 +86,11 @@ class Reader:
     """As much of a run as a lineup needs."""
 
     me: str = "alice"
+    parties: tuple[str, ...] = ("alice", "bob")
     lead: bool = True
 
-    def function(self, rule):
-        return rule.online
+    def rule(self, rule, step, held):
+        return rule.online, rule.assemble_online, True
 
 
 def test_values_are_let_go_at_their_last_use():

@@ -127,7 +127,7 @@ def product_cost(shape: Shape) -> Traffic:
 
 @online("expose_product")
 def expose_product_online(ctx, x: Wire, y: Wire):
-    lead, mask = ctx.leads(ctx.attrs["lead"]), ctx.fresh(MASK, ctx.n).source()
+    lead, mask = ctx.leads(ctx.attrs["lead"]), ctx.fresh(MASK, ctx.n)
     share = kernels.cross(x.opened, y.opened, x.mask.source(), y.mask.source(), mask, lead)
     return (yield ctx.opening(share, out=ctx.out))
 
@@ -140,7 +140,7 @@ def exposed_product(ctx, opened, x: Wire, y: Wire) -> Wire:
 @dealer("expose_product")
 def expose_product_dealer(ctx, x: Wire, y: Wire):
     yield
-    return kernels.absorb(x.mask.source(), y.mask.source(), ctx.drawn(MASK, ctx.n).source(), ctx.out)
+    return kernels.absorb(x.mask.source(), y.mask.source(), ctx.masks(MASK), ctx.space())
 
 
 @assemble("dealer", "expose_product")

@@ -36,15 +36,15 @@ def eqz(node: Node, x: np.ndarray) -> np.ndarray:
 @online("msb", "eqz")
 def compare_online(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    padded, width = blocks.padded(ctx.n), blocks.words_per_plane(ctx.n)
-    tables = ctx.dealt(TABLES, padded // 64 * spec.table_words, per=spec.table_words, xor=True)
-    lt, eq, sign = kernels.look_up(wire.opened, tables.source(), spec, ctx.lead)
+    words, width, per = blocks.padded(ctx.n) >> 6, blocks.words_per_plane(ctx.n), spec.table_words
+    tables = ctx.portion(TABLES, words * per, per)
+    lt, eq, sign = kernels.look_up(wire.opened, tables, spec, ctx.lead)
     for number, level in enumerate(spec.levels):
-        mask = ctx.fresh(LEVEL + number, padded // 64 * level.opened, per=level.opened, xor=True).source()
+        mask = ctx.fresh(LEVEL + number, words * level.opened, level.opened)
         opened = yield ctx.opening(kernels.gather(level, lt, eq, mask), xor=True)
-        products = ctx.dealt(PRODUCTS + number, padded // 64 * level.products, per=level.products, xor=True)
+        products = ctx.portion(PRODUCTS + number, words * level.products, level.products)
         planes = opened.reshape(-1, level.opened, width)
-        lt, eq = kernels.evaluate(level, planes, mask, products.source(), lt, eq, ctx.lead)
+        lt, eq = kernels.evaluate(level, planes, mask, products, lt, eq, ctx.lead)
     out = (eq if spec.equal else lt).reshape(-1)[: ctx.words]
     return out ^ sign if ctx.lead and not spec.equal else out
 
@@ -52,15 +52,15 @@ def compare_online(ctx, wire):
 @dealer("msb", "eqz")
 def compare_dealer(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    padded, width = blocks.padded(ctx.n), blocks.words_per_plane(ctx.n)
-    less = ctx.drawing(TABLES, padded // 64 * spec.table_words, spec.table_words)
+    words, width, per = blocks.padded(ctx.n) >> 6, blocks.words_per_plane(ctx.n), spec.table_words
+    less = ctx.drawing(TABLES, words * per, per)
     tables, sign = kernels.deal_tables(wire.mask.source(), ctx.n, spec, less)
     ctx.correct(tables)
     for number, level in enumerate(spec.levels):
-        masks = ctx.drawn(LEVEL + number, padded // 64 * level.opened, per=level.opened, xor=True).source()
+        masks = ctx.masks(LEVEL + number, level.opened)
         yield
-        less = ctx.drawing(PRODUCTS + number, padded // 64 * level.products, level.products)
-        ctx.correct(kernels.deal_products(level, padded // (64 * width), width, masks, less).reshape(-1))
+        less = ctx.drawing(PRODUCTS + number, words * level.products, level.products)
+        ctx.correct(kernels.deal_products(level, words // width, width, masks, less).reshape(-1))
     return None if spec.equal else sign
 
 

@@ -44,8 +44,8 @@ def plain(node: Node, x: np.ndarray) -> np.ndarray:
 def samples_online(ctx, wire: Wire) -> np.ndarray:
     b = basis(ctx.attrs)
     words = samples.words(b)
-    share = ctx.dealt(SAMPLES, words * ctx.n, per=64 * words)
-    out = kernels.evaluate_samples(b, np.reshape(wire.opened, -1), share.source(), ctx.out)
+    share = ctx.portion(SAMPLES, words * ctx.n, 64 * words)
+    out = kernels.evaluate_samples(b, wire.opened, share, ctx.out)
     if ctx.lead and b.constant:
         out += np.uint64(b.constant % 2**64)
     return out

@@ -56,9 +56,10 @@ def expose_dealer(ctx, deferred):
         mask = ctx.mask(MASK, ctx.words, per=1, xor=True)
         mask ^= deferred
         return mask
-    ctx.drawn(MASK, ctx.n).fill(ctx.out)
-    np.subtract(ctx.out, deferred, out=ctx.out)
-    return ctx.out
+    mask = ctx.space()
+    ctx.drawn(MASK, ctx.n).fill(mask)
+    mask -= deferred
+    return mask
 
 
 @assemble("dealer", "expose")
