@@ -97,6 +97,8 @@ class Connection:
 
     def refuse(self, text: str) -> None:
         """Tell the other end why nothing more will come, in plaintext where there is no TLS session yet."""
+        if self.refusal:
+            return  # it refused first
         encoded = control(Control.REFUSE, (text[:300],))
         replies = self.channel.replies()
         self._put(replies)

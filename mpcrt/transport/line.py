@@ -35,6 +35,8 @@ class Line:
     refusal: str = ""
     refused: bool = False
     """No link can come up: a certificate or the configuration is wrong."""
+    unaware: bool = False
+    """This party refused the peer, whose own look at this party's port will tell it so: a refusal proves nobody."""
     doubted: bool = False
     """Somebody was refused who may have been this peer: its port will show whether its certificate is to blame."""
     told: bool = False
@@ -47,6 +49,11 @@ class Line:
     def where(self) -> str:
         """Name and address, for messages."""
         return f"{self.peer} ({self.address or 'which dials ' + 'this party'})"
+
+    @property
+    def untold(self) -> bool:
+        """Whether the peer may still come up, or be connected, and has not been sent the ABORT."""
+        return not (self.told or self.refused or self.ended or self.session.closed)
 
     def pause(self) -> float:
         """Seconds until the next attempt to dial: growing, with jitter, so that parties that lost each other together

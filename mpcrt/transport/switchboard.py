@@ -71,6 +71,7 @@ class Switchboard:
         self.refusals, self.refused = deque[str](maxlen=8), 0
         """Connections turned away, in words, newest last, and how many they were."""
         self._last_words: Encoded | None = None
+        self._findable = tls is not None and addresses[name] is not None
         dialed = places.dialed_by(name, addresses)
         self.lines = {
             peer: Line(
@@ -165,9 +166,9 @@ class Switchboard:
             line.told = line.connection.transmit(self._last_words)
 
     def untold(self, culprit: str) -> bool:
-        """Whether somebody who may still come up has not been sent the ABORT."""
-        lines = (line for line in self.lines.values() if line.peer != culprit and not line.session.closed)
-        return any(not (line.told or line.refused or line.ended) for line in lines)
+        """Whether somebody who may still come up has not been sent the ABORT, or a refused one has not come to look."""
+        unaware = not self.refused and any(line.unaware for line in self.lines.values())
+        return unaware or any(line.untold for line in self.lines.values() if line.peer != culprit)
 
     def missing(self) -> list[Line]:
         """Peers that have not come up yet."""
@@ -279,6 +280,8 @@ class Switchboard:
         if kind == Control.PROBE and not connection.ready:
             if connection.probing:
                 self._lost(connection, "its certificate is in order")
+            elif connection.channel.names is not None and connection.channel.names.isdisjoint(self.lines):
+                raise Refused(f"its certificate is {connection.channel.proves}, no party of this cluster file")
             else:
                 connection.transmit(control(Control.PROBE, ()))
             return
@@ -322,18 +325,16 @@ class Switchboard:
                 log.warning("refused a connection: %s%s", said_by, reason)
             for line in self.lines.values():
                 line.doubted = self._tls is not None and not (line.came_up or line.address is None)
-            if not connection.refusal:
-                connection.refuse(reason)
+            connection.refuse(reason)
             self._lost(connection, reason)
             return
         line = self.lines[connection.peer]
         line.refusal = reason
         log.warning("no link to %s: %s", line.where, reason)
-        if not connection.refusal:
-            connection.refuse(reason)
+        connection.refuse(reason)
         self._lost(connection, reason)
         if not line.came_up:
-            line.refused = True
+            line.refused, line.unaware = True, self._findable and "refused this party" not in reason
             raise LinkError(f"no link to {line.where}: {reason}", self.name if connection.refusal else line.peer)
 
     def _damaged(self, connection: Connection, reason: str) -> None:
@@ -342,8 +343,7 @@ class Switchboard:
         line.damages += 1
         if line.damages > DAMAGES:
             raise ProtocolError(f"{line.where}: {DAMAGES} connections were damaged, the last: {reason}")
-        if not connection.refusal:
-            connection.refuse(reason)
+        connection.refuse(reason)
         self._lost(connection, reason)
 
     def _lost(self, connection: Connection, reason: str) -> None:

@@ -24,7 +24,7 @@ SLICE = 0.1
 CLOSE_SECONDS = 5.0
 LINGER, FAILED_LINGER = 1.0, 0.2
 FAREWELL, OPEN_FAREWELL = 0.5, 3.0
-"""Seconds for which who aborts waits for those it could not tell, in a run and before it."""
+"""Seconds at most for which who aborts waits for those it could not tell, in a run and before it."""
 _BYE = Address(Control.BYE)
 
 
@@ -131,11 +131,14 @@ class ZmqLink(Link):
         now = time.monotonic()
         # what was put on a connection that had just broken is noticed a moment later
         soon, deadline = now + SLICE, now + seconds
-        while (now := time.monotonic()) < soon or (board.untold(culprit) and now < deadline):
+        while now < min(soon, deadline):
             with contextlib.suppress(MpcrtError):
                 board.pump_all()
                 board.switch.wait(SLICE / 2)
                 board.tick()
+            now = time.monotonic()
+            if board.untold(culprit):
+                soon = now + SLICE
 
     def _come_up(self, board: Switchboard, deadline: float) -> None:
         while missing := board.missing():
