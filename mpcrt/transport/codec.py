@@ -121,11 +121,12 @@ def read_message(frames: Sequence[Frame], limit: int) -> Message:
         return Message(header, assemble(header.layout, frames[1:]))
     if len(frames) != 1:
         raise ProtocolError("frames after a message that is whole in one")
-    return _make(Message, (header, _inline_arrays(header.layout, head, header.frame_bytes)))
+    return inline_message(header, head)
 
 
-def _inline_arrays(layout: Layout, frame: bytes, start: int) -> list[np.ndarray]:
-    """The buffers behind the header in its frame. bytes start at a multiple of 8, and so does every buffer."""
+def inline_message(header: Header, frame: bytes) -> Message:
+    """A message that is whole in its frame. bytes start at a multiple of 8, and so does every buffer."""
+    layout, start = header.layout, header.frame_bytes
     if len(frame) != start + layout.padded:
         raise ProtocolError(f"a frame of {len(frame)} bytes does not fit its shapes")
     arrays = []
@@ -137,7 +138,7 @@ def _inline_arrays(layout: Layout, frame: bytes, start: int) -> list[np.ndarray]
                 raise ProtocolError("padding that is not zero")
             start += -size % 8
         arrays.append(array if len(shape) == 1 and size and dtype is not _BOOL else _shaped(array, shape))
-    return arrays
+    return _make(Message, (header, arrays))
 
 
 def assemble(layout: Layout, parts: Sequence[Frame]) -> list[np.ndarray]:

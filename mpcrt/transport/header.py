@@ -153,11 +153,6 @@ def _tail(codes: bytes, shapes: tuple) -> bytes:
 _known_tail = lru_cache(maxsize=1024)(_tail)
 
 
-def header_bytes(prefix: Frame) -> int:
-    """How long the header frame is, from its first 12 bytes."""
-    return read_prefix(prefix)[1]
-
-
 def read_prefix(frame: Frame) -> tuple[bool, int, int, int]:
     """Whether the buffers follow in the same frame, where the header frame and its padding end and start, the CRC."""
     if len(frame) < PREFIX_BYTES:
@@ -171,13 +166,8 @@ def read_prefix(frame: Frame) -> tuple[bool, int, int, int]:
     return inline == 1, stop + -stop % 8, stop, check
 
 
-def read_header(frame: Frame, limit: int) -> Header:
-    """Decode and check the header at the start of `frame`; at most `limit` payload bytes may be announced."""
-    return read_fields(bytes(frame), read_prefix(frame), limit)
-
-
 def read_fields(frame: bytes, prefix: tuple[bool, int, int, int], limit: int) -> Header:
-    """The same with the prefix as read."""
+    """Decode and check the header at the start of `frame`; at most `limit` payload bytes may be announced."""
     inline, end, stop, _ = prefix
     if len(frame) < end:
         raise Damaged("a header that ends before its length")

@@ -7,20 +7,22 @@ TLS session a TCP connection, never resumed. Ciphertext leaves in pieces of up t
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import cast
+from zlib import crc32
 
 import numpy as np
 
-from mpcrt.errors import ConfigError
+from mpcrt.errors import ConfigError, ProtocolError
 from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused
-from mpcrt.transport.codec import Encoded, Message, assemble, read_message
-from mpcrt.transport.header import PREFIX_BYTES, Frame, Header, header_bytes, read_header
+from mpcrt.transport.codec import Encoded, Message, assemble, inline_message
+from mpcrt.transport.header import PREFIX_BYTES, Frame, Header, read_fields, read_prefix
 
 PIECE = 1 << 19
 PIECE_FRAME = PIECE + (1 << 16)
 """The most that a piece has with the bytes round each record, and a header that leaves with it."""
-READ = 1 << 16
+RECORD = 1 << 14
+"""The most that one read gives."""
 SESSION_BYTES = 1 << 37
 """A session ends after so many bytes in one direction: AES-GCM allows 2^24.5 records of 16 KiB under one key."""
 
@@ -134,20 +136,31 @@ class TlsChannel(Channel):
         self.names = frozenset(value for kind, value in entries if kind == "DNS")  # type: ignore[misc]
         self.established = True
 
-    def wrap(self, encoded: Encoded) -> Iterator[Sequence[Frame]]:
-        for frame in encoded.frames:
+    def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
+        frames = encoded.frames
+        self._write(frames[0])
+        # the header of a large message leaves with its first piece
+        return ((self._written(),),) if len(frames) == 1 else self._pieces(frames)
+
+    def _pieces(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+        for frame in frames[1:]:
             view = memoryview(frame)
             for start in range(0, len(view), PIECE):
-                try:
-                    self._tls.write(view[start : start + PIECE])
-                except ssl.SSLError as error:
-                    raise failure(error) from None
-                self._bytes_out += self._out.pending
-                # the header of a large message leaves with its first piece
-                if frame is not encoded.frames[0] or len(encoded.frames) == 1:
-                    yield [self._out.read()]
+                self._write(view[start : start + PIECE])
+                yield (self._written(),)
         if self._out.pending:
-            yield [self._out.read()]
+            yield (self._written(),)
+
+    def _write(self, data: Frame) -> None:
+        try:
+            self._tls.write(data)
+        except ssl.SSLError as error:
+            raise failure(error) from None
+
+    def _written(self) -> bytes:
+        data = self._out.read()
+        self._bytes_out += len(data)
+        return data
 
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
         for frame in frames:
@@ -163,19 +176,21 @@ class TlsChannel(Channel):
                 if not self._fill():
                     break
                 complete.append(self._finish())
-            elif (message := self._next(limit)) is not None:
+            elif self._plain and (message := self._next(limit)) is not None:
                 complete.append(message)
             elif self._header is None:
                 data = self._read()
                 if data is None:
                     break
-                self._plain += data
+                self._plain = self._plain + data if self._plain else data
         return complete
 
     def _read(self) -> bytes | None:
         """Some plaintext, or None when more ciphertext is needed."""
+        if not self._left:
+            return None
         try:
-            data = self._tls.read(READ)
+            data = self._tls.read(RECORD)
         except ssl.SSLWantReadError:
             return None
         except ssl.SSLError as error:
@@ -184,18 +199,25 @@ class TlsChannel(Channel):
             raise Cut("it ended the TLS session")
         return data
 
+    @property
+    def _left(self) -> bool:
+        """Whether anything is left to read; to try costs more, since it raises when there is not."""
+        return self._in.pending > 0 or self._tls.pending() > 0
+
     def _next(self, limit: int) -> tuple[Message, Frame] | None:
         """The next small message in the plaintext, or the start of a large one (then `_header` is set), or None."""
         plain = self._plain
-        if len(plain) < PREFIX_BYTES or len(plain) < (end := header_bytes(plain)):
+        if len(plain) < PREFIX_BYTES or len(plain) < (end := (prefix := read_prefix(plain))[1]):
             return None
-        header = read_header(plain, limit)
+        header = read_fields(plain, prefix, limit)
         if header.inline:
             end += header.layout.padded
             if len(plain) < end:
                 return None
             frame, self._plain = plain[:end], plain[end:]
-            return read_message([frame], limit), frame
+            if crc32(frame[PREFIX_BYTES:]) != prefix[3]:
+                raise ProtocolError("a frame with another checksum than its own")
+            return inline_message(header, frame), frame
         self._header, self._head, self._plain = header, plain[:end], plain[end:]
         self._parts = [np.empty(size, np.uint8).data for size in header.layout.sizes]
         self._place = self._filled = 0
@@ -212,6 +234,8 @@ class TlsChannel(Channel):
                 count = min(len(self._plain), len(part) - self._filled)
                 part[self._filled : self._filled + count] = self._plain[:count]
                 self._plain = self._plain[count:]
+            elif not self._left:
+                return False
             else:
                 try:
                     rest = part[self._filled :]
