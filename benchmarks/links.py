@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from mpcrt.cluster.certificates import throwaway
+from mpcrt.ring import kernels
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.tls import TlsContext
 from mpcrt.transport.zeromq import ZmqLink
@@ -120,6 +121,7 @@ def main() -> None:
     parser.add_argument("--gigabytes", type=float, default=4.0)
     parser.add_argument("--bob", nargs=2, metavar=("ADDRESS", "FOLDER"), help=argparse.SUPPRESS)
     options = parser.parse_args()
+    kernels.keep_memory()  # as a run does: else a buffer that arrives touches new pages
     if options.bob:
         play(link_of("bob", *options.bob), options.rounds, options.gigabytes)
         return
