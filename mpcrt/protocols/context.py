@@ -62,6 +62,7 @@ class Context:
         self.result: Held = stage.held
         self.out: np.ndarray | None = None
         self.job: Any = None
+        self.generator: Any = None
 
     @property
     def words(self) -> int:
@@ -109,11 +110,11 @@ class OnlineContext(Context):
         return ((run.prg, stream, offset),)
 
     def opening(self, masked: np.ndarray, xor: bool = False, out: np.ndarray | None = None) -> Request:
-        """Asks to open the sum over parties of `masked`, which has a fresh mask in it; yield it to get the words."""
+        """Asks to open the sum over parties of `masked`, which has a fresh mask in it: yield it to get the words."""
         return Request(masked if masked.ndim == 1 else masked.reshape(-1), xor, out)
 
     def open(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
-        """Asks to open the sum over parties of `share` + fresh mask; yield it to get the opened words."""
+        """Asks to open the sum over parties of `share` + fresh mask: yield it to get the words."""
         ((generator, stream, offset),) = self.fresh(role, share.size)
         mine = generator.words(stream, share.size, offset)
         mine += share

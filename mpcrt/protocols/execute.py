@@ -13,7 +13,7 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule, Step
-from mpcrt.protocols.context import Context, stream_of
+from mpcrt.protocols.context import Context, Request, stream_of
 from mpcrt.protocols.lineup import Stage, lineup
 from mpcrt.protocols.shares import Fork, Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
@@ -52,10 +52,10 @@ class Job:
             value = pieces
         elif len(pieces) > 1:
             value = np.concatenate([piece.reshape(-1) for piece in pieces])
-        if not ctx.result.bit and isinstance(value, np.ndarray):
-            value = value.reshape(ctx.result.type.shape)
-        assemble = ctx.stage.assemble
-        return value if assemble is None else assemble(ctx, value, *self.operands)
+        stage = ctx.stage
+        if stage.shape is not None and isinstance(value, np.ndarray) and value.shape != stage.shape:
+            value = value.reshape(stage.shape)
+        return value if stage.assemble is None else stage.assemble(ctx, value, *self.operands)
 
 
 class Execution:
@@ -76,8 +76,7 @@ class Execution:
             if self.pending:
                 self.resume()
             self.through(urgent)
-            if self.pending:
-                self.run.dispatch()
+            self.run.dispatch()
             self.through(others)
         if self.pending:
             raise ProtocolError("a schedule ended with openings under way")
@@ -134,7 +133,7 @@ class Execution:
         if job.left == 1:
             self.begin(whole, [flat(v) for v in operands])
             return
-        bit = stage.held.bit
+        bit = stage.shape is None
         if stage.fills:
             job.out = np.empty((step.size + 63) >> 6 if bit else step.size, np.uint64)
         for chunk in stage.chunks:
@@ -152,18 +151,28 @@ class Execution:
         if isinstance(result, GeneratorType):
             ctx.generator = result
             self.advance(ctx, None)
+        elif isinstance(result, Request):
+            self.ask(ctx, result)
         else:
             self.done(ctx, result)
 
+    def ask(self, ctx: Context, request: Any) -> None:
+        """Opens something for a chunk."""
+        ctx.request = request
+        self.pending.append(ctx)
+        self.run.submit(request)
+
     def advance(self, ctx: Context, opened: np.ndarray | None) -> None:
-        """Goes on with a chunk to its next opening or its end."""
+        """Goes on with a chunk to its next opening or its end; what a rule without a generator opened is its result."""
+        if ctx.generator is None:
+            self.done(ctx, opened)
+            return
         try:
-            ctx.request = ctx.generator.send(opened)
+            request = ctx.generator.send(opened)
         except StopIteration as stop:
             self.done(ctx, stop.value)
-            return
-        self.pending.append(ctx)
-        self.run.submit(ctx.request)
+        else:
+            self.ask(ctx, request)
 
     def done(self, ctx: Context, result) -> None:
         job, out = ctx.job, ctx.out

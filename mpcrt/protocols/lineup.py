@@ -19,8 +19,8 @@ LARGE = 1 << 12
 class Stage:
     """A step as it runs. `freed`: values that no later step starts with. `local`: whether `function` is of the operands
     alone; else it is this reader's rule, and `assemble` makes the value of the chunks' results. `fills`: whether chunks
-    write to one array. `chunks`: (index, low, elements, number of the receiver); `whole` is all of it, as one.
-    `stream`: the step's part of its stream number."""
+    write to one array; `shape`: the value's, None for bits. `chunks`: (index, low, elements, number of the receiver);
+    `whole`: all of it, as one. `stream`: the step's part of its stream number."""
 
     step: Step
     attrs: dict
@@ -33,6 +33,7 @@ class Stage:
     fills: bool
     kinds: tuple[Held, ...]
     held: Held
+    shape: tuple[int, ...] | None
     bits: tuple[bool, ...]
     whole: tuple[int, int, int, int]
     chunks: tuple[tuple[int, int, int, int], ...]
@@ -90,8 +91,8 @@ def stage(schedule: Schedule, step: Step, freed: tuple[int, ...], run) -> Stage:
     whole = 0, 0, step.size, chunks[0][3]
     bits = tuple(h.bit for h in kinds)
     return Stage(
-        step, step.attrs, step.operands, step.results[0], freed, local, function, assemble, fills, kinds, held, bits,
-        whole, chunks, stream_of(0, 0, step.number),
+        step, step.attrs, step.operands, step.results[0], freed, local, function, assemble, fills, kinds, held,
+        None if held.bit else held.type.shape, bits, whole, chunks, stream_of(0, 0, step.number),
     )  # fmt: skip
 
 

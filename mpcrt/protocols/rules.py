@@ -1,9 +1,11 @@
 """The table of rules. A lowered step has an online rule, a dealer rule and a cost; a plan op has a plaintext function.
 
-Online and dealer rules of an elementwise step see one chunk at a time and are generators (they yield at each
-opening, the dealer's at the same points) or plain functions where nothing is opened. What they return:
+Online and dealer rules of an elementwise step see one chunk at a time. An online rule that opens is a generator, which
+yields each opening, and the dealer's, where it deals after one, yields at the same points; other rules are plain
+functions. What they return:
 
-* online: my share as a flat uint64 array (packed words of bits), or what `assemble` makes a value of;
+* online: my share as a flat uint64 array (packed words of bits), or what `assemble` makes a value of; an opening whose
+  words are the result;
 * dealer: the deferred term as such an array, or None for zero.
 
 A `local` step needs nothing but its operands: no positions, openings or corrections. Its rules take the step's

@@ -8,7 +8,7 @@ import pytest
 from harness import NAMES, parallel, plan_of, seeds
 
 from mpcrt.plan import Limits, Plan, Type
-from mpcrt.plan.ops import PlanError
+from mpcrt.plan.declare import PlanError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.protocols import Dealer, Keys, Online
 from mpcrt.ring.prg import random_bytes

@@ -117,7 +117,7 @@ def test_without_a_budget_words_are_drawn_at_each_use(monkeypatch):
 
 def test_kept_words_are_zeroed_when_nothing_refers_to_them():
     budget = Budget(800)
-    mask = inputs.kept(Drawn([kernels.Prg(bytes(16))], 1 << 8, 0, 100), budget)
+    mask = inputs.kept(Drawn((kernels.Prg(bytes(16)),), 1 << 8, 0, 100), budget)
     view = mask.part(10, 20).words()
     expected = kernels.Prg(bytes(16)).words(1 << 8, 10, 10)
     memory = np.asarray(memoryview(mask.words().base).obj)  # type: ignore[arg-type]

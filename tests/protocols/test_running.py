@@ -49,7 +49,7 @@ def test_a_large_opening_leaves_before_the_next_chunk_is_computed(monkeypatch, r
     def computed(ctx, x, y):
         if ctx.run.me == "alice":
             events.append("computed")
-        return (yield from original(ctx, x, y))
+        return original(ctx, x, y)
 
     def recorder(name):
         def record(direction, peer, address, buffers):

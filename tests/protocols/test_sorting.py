@@ -11,7 +11,7 @@ from harness import check, plan_of, run
 import mpcrt.plan.sorting as planned
 from mpcrt.errors import ProtocolError
 from mpcrt.plan import PUBLIC, Builder, Type
-from mpcrt.plan.ops import PlanError
+from mpcrt.plan.declare import PlanError
 from mpcrt.plan.sorting import SortSpec, sort_spec
 from mpcrt.protocols.ops import sorting
 from mpcrt.protocols.rules import RULES

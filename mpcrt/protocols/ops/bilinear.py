@@ -13,8 +13,8 @@ each pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), whic
 re-mask.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
 from mpcrt.protocols.ops.truncation import MASK
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Fork, Known, Wire
+from mpcrt.protocols.shares import Fork, Known, Wire, sign_source
 from mpcrt.ring import kernels
 from mpcrt.ring.reference_steps import fork_public
 
@@ -129,7 +129,7 @@ def product_cost(shape: Shape) -> Traffic:
 def expose_product_online(ctx, x: Wire, y: Wire):
     lead, mask = ctx.leads(ctx.attrs["lead"]), ctx.fresh(MASK, ctx.n)
     share = kernels.cross(x.opened, y.opened, x.mask.source(), y.mask.source(), mask, lead)
-    return (yield ctx.opening(share, out=ctx.out))
+    return ctx.opening(share, out=ctx.out)
 
 
 @assemble("online", "expose_product")
@@ -139,7 +139,6 @@ def exposed_product(ctx, opened, x: Wire, y: Wire) -> Wire:
 
 @dealer("expose_product")
 def expose_product_dealer(ctx, x: Wire, y: Wire):
-    yield
     return kernels.absorb(x.mask.source(), y.mask.source(), ctx.masks(MASK), ctx.space())
 
 
@@ -156,62 +155,59 @@ def expose_product_cost(shape: Shape) -> Traffic:
 # -- elementwise products of forms
 
 
-class Term(NamedTuple):
-    """A dealer-known vector a of a form, in multiples of 2^shift: its share, or at the dealer its value."""
-
-    coefficient: np.ndarray | None  # None: -1; public to the parties
-    vector: Any
-    shift: int
-
-    @property
-    def width(self) -> int:
-        return width_of(self.shift)
-
-
 def width_of(shift: int) -> int:
     """Bytes of a share of a vector that counts modulo 2^(64 - shift) only."""
     return 4 if shift >= 32 else 8
 
 
-def form(value: Wire | Fork) -> tuple[np.ndarray, list[Term]]:
-    """(A, terms) with value = A + sum of c_j a_j. A wire is D - l; a fork is P - R + q 2^(64-k) m."""
+def form(value: Wire | Fork) -> tuple[np.ndarray, list[np.ndarray | None]]:
+    """(A, coefficients) with value = A + sum of c_j a_j, None for -1, dealer-known a_j: a wire is D - l; a fork is
+    P - R + q 2^(64-k) m."""
     if isinstance(value, Wire):
-        assert value.opened is not None and value.mask is not None
-        return value.opened.reshape(-1), [Term(None, value.mask, 0)]
-    public, carry = fork_public(value.wire.opened.reshape(-1), value.bits)
-    return public, [Term(None, value.top, 0), Term(carry, value.sign, 64 - value.bits)]
+        return value.opened, [None]
+    public, carry = fork_public(value.wire.opened, value.bits)
+    return public, [None, carry]
 
 
-def dealer_form(value: Wire | Fork) -> list[Term]:
-    """The same terms at the dealer."""
+def share_of(value: Wire | Fork, lead: bool) -> np.ndarray:
+    """My share of it; A is the lead's."""
     if isinstance(value, Wire):
-        assert value.mask is not None
-        return [Term(None, value.mask.words(), 0)]
+        return value.opened - value.mask.words() if lead else np.negative(value.mask.words())
+    sign = sign_source(value.sign, value.bits)
+    return kernels.settle(value.wire.opened, value.bits, sign, value.top.source(), lead)
+
+
+def dealer_form(value: Wire | Fork) -> list[np.ndarray]:
+    """The vectors a_j at the dealer."""
+    if isinstance(value, Wire):
+        return [value.mask.words()]
     mask = value.wire.mask.words()
-    return [Term(None, mask >> np.uint64(value.bits), 0), Term(None, mask >> np.uint64(63), 64 - value.bits)]
+    return [mask >> np.uint64(value.bits), mask >> np.uint64(63)]
 
 
-def shifts(held: Held) -> list[int]:
-    """The shifts of a form's terms."""
-    return [0, 64 - held.bits] if held.rep is Rep.FORKED else [0]
+def shifts(held: Held) -> tuple[int, ...]:
+    """What the vectors of a form are multiples of: 2^shift."""
+    return (0, 64 - held.bits) if held.rep is Rep.FORKED else (0,)
 
 
-def pairs(x: Sequence[int], y: Sequence[int]) -> list[tuple[int, int, int]]:
+@cache
+def pairs(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[tuple[int, int, int], ...]:
     """(i, j, width) of the term products that the dealer shares: not the deferred first, nor multiples of 2^64."""
     found = [(i, j, a + b) for i, a in enumerate(x) for j, b in enumerate(y)]
-    return [(i, j, width_of(shift)) for i, j, shift in found if (i or j) and shift < 64]
+    return tuple((i, j, width_of(shift)) for i, j, shift in found if (i or j) and shift < 64)
 
 
 @online("multiply")
 def multiply_online(ctx, x, y):
-    (px, tx), (py, ty) = form(x), form(y)
-    out = px * py if ctx.lead else np.zeros(ctx.n, np.uint64)
-    for public, terms in ((py, tx), (px, ty)):
-        for t in terms:
-            accumulate(out, public, t.coefficient, t.vector.words())
+    """[x] A_y + A_x [y - A_y], and the products of terms that the dealer shares."""
+    (ax, cx), (ay, cy) = form(x), form(y)
+    out = share_of(x, ctx.lead)
+    out *= ay
+    rest = share_of(y, False)
+    rest *= ax
+    out += rest
     for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
-        ci, cj = tx[i].coefficient, ty[j].coefficient
-        share = ctx.dealt(role, ctx.n, width).words()
+        share, ci, cj = ctx.dealt(role, ctx.n, width).words(), cx[i], cy[j]
         if ci is not None and cj is not None:
             out += ci * cj * share
         else:
@@ -219,20 +215,12 @@ def multiply_online(ctx, x, y):
     return out
 
 
-def accumulate(out: np.ndarray, public: np.ndarray, coefficient: np.ndarray | None, share: np.ndarray) -> None:
-    """out += public coefficient share."""
-    if coefficient is None:
-        out -= public * share
-    else:
-        out += public * coefficient * share
-
-
 @dealer("multiply")
 def multiply_dealer(ctx, x, y):
     tx, ty = dealer_form(x), dealer_form(y)
     for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
-        ctx.deal(role, tx[i].vector * ty[j].vector, width)
-    return tx[0].vector * ty[0].vector
+        ctx.deal(role, tx[i] * ty[j], width)
+    return tx[0] * ty[0]
 
 
 @cost("multiply")

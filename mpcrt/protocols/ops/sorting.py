@@ -124,14 +124,13 @@ def sort_pairs_online(ctx, shares: np.ndarray, order: "Order") -> np.ndarray:
 def disclose_online(ctx, u: np.ndarray):
     """The bits in the clear: the dealer shares what it defers and the opening's masks, so they cancel."""
     share = u ^ ctx.dealt(RESULT, ctx.words, per=1, xor=True).words()
-    return (yield ctx.open_bits(share, MASK, out=ctx.out))
+    return ctx.open_bits(share, MASK, ctx.out)
 
 
 @dealer("disclose")
 def disclose_dealer(ctx, deferred):
     mask = ctx.mask(MASK, ctx.words, per=1, xor=True)
     ctx.deal(RESULT, mask if deferred is None else mask ^ deferred, per=1, xor=True)
-    yield
 
 
 @cost("disclose")

@@ -32,9 +32,7 @@ def truncate(node: Node, x: np.ndarray) -> np.ndarray:
 
 @online("expose")
 def expose_online(ctx, u):
-    if ctx.result.bit:
-        return (yield ctx.open_bits(u, MASK, out=ctx.out))
-    return (yield ctx.open(u, MASK, out=ctx.out))
+    return (ctx.open_bits if ctx.result.bit else ctx.open)(u, MASK, ctx.out)
 
 
 @assemble("online", "expose")
@@ -49,7 +47,6 @@ def expose_wire(ctx, opened, u) -> Wire:
 @dealer("expose")
 def expose_dealer(ctx, deferred):
     """l = s - L; drawn again at each use where L = 0."""
-    yield
     if ctx.result.rep == "masked" or deferred is None:
         return None
     if ctx.result.bit:
