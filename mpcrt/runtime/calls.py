@@ -32,13 +32,14 @@ class PartyCall(Call):
 
 @dataclass(eq=False)
 class SecureCall(Call):
-    """A function on shares."""
+    """A function on shares. `handles`: those in its arguments."""
 
     placement: Spu
     function: Callable[..., Any]
     static: tuple[int, ...]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    handles: list[Handle]
 
 
 @dataclass(eq=False)

@@ -2,43 +2,39 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import os
 import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mpcrt.errors import MpcrtError, TraceError, UsageError
 from mpcrt.plan.schedule import Schedule, schedule
+from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.runtime import trees
-from mpcrt.runtime.placements import Public, Spu, short_name
-from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
+from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
+from mpcrt.runtime.placements import short_name
 
 if TYPE_CHECKING:
-    from mpcrt.tracing import Traced
+    from mpcrt.tracing import Hoisted, Leaf, Traced
 
 CACHE = 256
 
 
-@dataclass(frozen=True, eq=False)
-class Source:
-    """One leaf of a call's arguments: leaf `index` of a value, or (without a value) a constant that every party has."""
+@dataclass(frozen=True, eq=False, slots=True)
+class Origin:
+    """Where a plan input comes from: it is leaf `leaf` of the arguments, or (None) something computed of the leaves
+    `used` alone. `key` tells what is computed, and the form it takes on a device."""
 
-    value: Value | None
-    index: int
-    constant: Any = None
-
-    @property
-    def identity(self) -> Hashable:
-        """Equal for the same leaf of the same value; of a constant, by its content."""
-        return (self.value.number, self.index) if self.value is not None else content(self.constant)
+    type: Type
+    leaf: int | None
+    used: tuple[int, ...]
+    key: Hashable
 
 
 @dataclass(eq=False)
@@ -55,9 +51,26 @@ class Compiled:
     published: dict[Any, Any] = field(default_factory=dict)
     constants: dict[int, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         return self.traced.plan.fingerprint
+
+    @cached_property
+    def origins(self) -> list[Origin]:
+        """Of each plan input."""
+        return [
+            _origin(self.traced, made, type_)
+            for made, type_ in zip(self.traced.inputs, self.traced.plan.input_types, strict=True)
+        ]
+
+    @cached_property
+    def output_types(self) -> list[Type]:
+        return list(self.traced.plan.output_types)
+
+    @cached_property
+    def forms(self) -> list[tuple[str, str]]:
+        """Visibility of each result, and how it is held."""
+        return [(PUBLIC if w == "public" else SECRET, w) for w in self.schedule.output_wires]
 
     @property
     def rebuild(self) -> Callable[[list[Any]], Any] | None:
@@ -76,33 +89,23 @@ class Cache:
         self, function: Callable, args: Sequence[Any], static: Sequence[int]
     ) -> tuple[Compiled, list[Source], bool]:
         """The compiled function, the flattened arguments' sources, and whether it was compiled just now."""
-        import jax
-
         fixed = {i % max(len(args), 1) for i in static}
-        dynamic = [a for i, a in enumerate(args) if i not in fixed]
-        leaves, treedef = jax.tree_util.tree_flatten([substitute(a) for a in dynamic], is_leaf=_is_source)
-        sources = [leaf if isinstance(leaf, Source) else Source(None, 0, leaf) for leaf in leaves]
-        pinned = tuple((i, _hashable(args[i])) for i in sorted(fixed))
-        abstract = [_abstract(s) for s in sources]
-        key = (
-            _hashable(function),
-            pinned,
-            treedef,
-            tuple(map(_leaf_key, abstract)),
-            _x64(),
-        )
+        leaves = Leaves()
+        outlines = tuple([leaves.take(a) for i, a in enumerate(args) if i not in fixed])
+        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in sorted(fixed)])
+        key = _hashable(function), pinned, outlines, tuple(leaves.kinds), leaves.x64
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
-            return entry, sources, False
-        rest = iter(jax.tree_util.tree_unflatten(treedef, abstract))
+            return entry, leaves.sources, False
+        rest = iter(_unknown([a for i, a in enumerate(args) if i not in fixed], leaves))
         entry = self._compile(
             function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
         )
         self._entries[key] = entry
         if len(self._entries) > CACHE:
             self._entries.popitem(last=False)
-        return entry, sources, True
+        return entry, leaves.sources, True
 
     def _compile(self, function: Callable, args: list[Any], static: list[int]) -> Compiled:
         from mpcrt.tracing import trace
@@ -118,6 +121,26 @@ class Cache:
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
         structure, plain = _structure(traced, len(types))
         return Compiled(traced, scheduled, structure, types, plain, time.perf_counter() - start, function)
+
+
+def _unknown(arguments: list[Any], leaves: Leaves) -> list[Any]:
+    """Arguments as the tracer sees them: the constants, and in place of values what is known of them."""
+    import jax
+
+    seen = [s.constant if s.value is None else kind for s, kind in zip(leaves.sources, leaves.kinds, strict=True)]
+    return jax.tree_util.tree_unflatten(
+        jax.tree_util.tree_structure([substitute(a) for a in arguments], is_leaf=is_source), seen
+    )
+
+
+def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
+    from mpcrt.tracing import Leaf
+
+    form = type_.kind, type_.fraction, type_.visibility
+    if isinstance(made, Leaf):
+        return Origin(type_, made.index, (made.index,), (form, ("leaf",)))
+    call = traced.hoisted[made.call]
+    return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)))
 
 
 def said(error: Exception) -> str:
@@ -144,104 +167,6 @@ def _structure(traced: Traced, count: int) -> tuple[trees.Structure, bool]:
         return None, False
     plain = leaves == numbers and jax.tree_util.tree_structure(trees.unflatten(structure, numbers)) == traced.out_tree
     return (structure, True) if plain else (None, False)
-
-
-def positional(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Arguments as positions, since only those are traced. Raises UsageError where they do not fit the function."""
-    if not kwargs:
-        return tuple(args)
-    try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        bound.apply_defaults()
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{short_name(function)}(): {error}") from None
-    if bound.kwargs:
-        raise UsageError(
-            f"{short_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced"
-        )
-    return bound.args
-
-
-def substitute(argument: Any) -> Any:
-    """The argument with the leaves of values in place of handles."""
-    if isinstance(argument, Handle):
-        value, _ = parts(argument)
-        if value.rebuild is not None and value.types is not None and structure_of(argument) is value.structure:
-            return value.rebuild([Source(value, i) for i in range(len(value.types))])
-        part = structure_of(argument)
-        count = max(trees.leaf_numbers(part), default=-1) + 1
-        return trees.unflatten(part, [Source(value, i) for i in range(count)])
-    import jax
-
-    def is_handle(node: Any) -> bool:
-        return isinstance(node, Handle)
-
-    return jax.tree_util.tree_map(lambda x: substitute(x) if is_handle(x) else x, argument, is_leaf=is_handle)
-
-
-def _is_source(leaf: Any) -> bool:
-    from mpcrt.tracing import Public as Marked
-
-    return isinstance(leaf, Source | Marked)
-
-
-def _abstract(source: Source) -> Any:
-    """What the tracer sees of a leaf."""
-    from mpcrt.plan.types import PUBLIC, SECRET, private
-    from mpcrt.tracing import Abstract
-
-    if source.value is None:
-        return source.constant
-    value = source.value
-    assert value.types is not None
-    kind = value.types[source.index]
-    if kind.dtype == trees.OPAQUE:
-        raise UsageError(f"{value.origin} has a leaf that is no array; only numbers and arrays can be shared")
-    dtype = canonical(kind.dtype)
-    if isinstance(value.placement, Public):
-        return Abstract(kind.shape, dtype, PUBLIC, "public")
-    if isinstance(value.placement, Spu):
-        assert value.forms is not None
-        visibility, form = value.forms[source.index]
-        return Abstract(kind.shape, dtype, visibility, form)
-    owner = owner_of(value.placement)
-    assert owner is not None
-    return Abstract(kind.shape, dtype, SECRET if value.ownerless else private(owner), "masked")
-
-
-def canonical(name: str) -> np.dtype:
-    """The dtype JAX computes in; the owner refuses integers that do not fit it."""
-    return _canonical(name, _x64())
-
-
-def _x64() -> bool:
-    import jax
-
-    return bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]  # one of JAX's dynamic flags
-
-
-@cache
-def _canonical(name: str, x64: bool) -> np.dtype:
-    import jax
-    import ml_dtypes
-
-    return np.dtype(jax.dtypes.canonicalize_dtype(ml_dtypes.bfloat16 if name == "bfloat16" else np.dtype(name)))
-
-
-def content(constant: Any) -> Hashable:
-    """A constant by type, shape and bytes."""
-    constant = getattr(constant, "value", constant) if type(constant).__name__ == "Public" else constant
-    array = np.asarray(constant)
-    if array.dtype == object:
-        raise UsageError(f"an argument of type {type(constant).__name__} is no array; make it static or pass arrays")
-    weak = type(constant).__name__ if isinstance(constant, bool | int | float) else str(array.dtype)
-    return (weak, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())
-
-
-def _leaf_key(leaf: Any) -> Hashable:
-    from mpcrt.tracing import Abstract
-
-    return leaf if isinstance(leaf, Abstract) else content(leaf)
 
 
 class _Identity:

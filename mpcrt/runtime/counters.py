@@ -51,7 +51,7 @@ class Counters:
     def __init__(self, link: Link, devices: Devices, config: ClusterConfig) -> None:
         self._link, self._devices = link, devices
         self._computes = link.name in config.computing
-        self._shared = [(party, kind) for party in config.computing for kind in PARTY_KINDS]
+        self._shared = [(party, kind) for party in config.computing if party != link.name for kind in PARTY_KINDS]
         self._dealt = [(dealer, int(Kind.DEAL)) for dealer in config.dealers]
         self.others: Mapping[str, list[int]] = {}
 

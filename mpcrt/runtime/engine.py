@@ -148,8 +148,9 @@ class Engine:
     def agree(self, call: calls.Call) -> None:
         self.ledger.agree(call.number)
         self._agreed = call.number
-        for value in [v for n, v in self._pending.items() if n < call.number]:
-            self.resolve(value)
+        if self._pending:
+            for value in [v for n, v in self._pending.items() if n < call.number]:
+                self.resolve(value)
 
     def resolve(self, value: Value) -> None:
         """Metadata of a value that another party's function gives."""

@@ -11,30 +11,21 @@ from mpcrt.errors import InputError, UserFunctionError
 from mpcrt.plan.types import Type
 from mpcrt.ring import codec
 from mpcrt.runtime import trees
-from mpcrt.runtime.compile import Compiled, Source
+from mpcrt.runtime.arguments import Source
+from mpcrt.runtime.compile import Compiled, Origin
 from mpcrt.runtime.values import Value
 
 INTEGER_LIMIT = 62
 
 
-def memo(
-    device: str, compiled: Compiled, sources: Sequence[Source], index: int, type_: Type
-) -> tuple[dict[Any, Any], Hashable]:
-    """Where plan input `index` is remembered once it is on the device, and under which key.
+def memo(device: str, compiled: Compiled, sources: Sequence[Source], origin: Origin) -> tuple[dict[Any, Any], Hashable]:
+    """Where a plan input is remembered once it is on the device, and under which key.
 
     The key says which leaves it is made of and what is computed; it is kept by a value among them, whose end ends it.
     """
-    from mpcrt.tracing import Leaf
-
-    origin = compiled.traced.inputs[index]
-    form = (device, type_.kind, type_.fraction, type_.visibility)
-    if isinstance(origin, Leaf):
-        used, what = [sources[origin.index]], ("leaf",)
-    else:
-        call = compiled.traced.hoisted[origin.call]
-        used, what = [sources[i] for i in call.leaves], (call.key, origin.result)
+    used = [sources[i] for i in origin.used]
     keeper = next((s.value.shared for s in used if s.value is not None), compiled.published)
-    return keeper, (form, what, tuple(s.identity for s in used))
+    return keeper, (device, origin.key, tuple([s.identity for s in used]))
 
 
 def provider(compiled: Compiled, sources: Sequence[Source], index: int) -> tuple[str | None, str]:
@@ -161,4 +152,4 @@ def raw_type(leaf: trees.LeafType, fraction: int, visibility: str) -> Type:
 
 def raw_key(device: str, index: int, type_: Type, value: Value) -> Hashable:
     """The key of a leaf shared as it is, equal to what `memo` gives for it."""
-    return ((device, type_.kind, type_.fraction, type_.visibility), ("leaf",), ((value.number, index),))
+    return (device, ((type_.kind, type_.fraction, type_.visibility), ("leaf",)), ((value.number, index),))

@@ -11,8 +11,8 @@ import numpy as np
 from mpcrt.errors import ProtocolError, UsageError
 from mpcrt.plan.types import PUBLIC, SECRET, Type, private
 from mpcrt.runtime import calls, inputs, trees
+from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Reveal
-from mpcrt.runtime.compile import Source
 from mpcrt.runtime.placements import Public, Spu, holders
 from mpcrt.runtime.secure import Asked
 from mpcrt.runtime.values import Value, Wire, owner_of, parts, structure_of

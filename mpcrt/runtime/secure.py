@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpcrt.errors import ProtocolError
-from mpcrt.plan.types import PUBLIC, SECRET, Type
+from mpcrt.plan.types import Type
 from mpcrt.runtime import calls, inputs, trees
+from mpcrt.runtime.arguments import Source, positional
 from mpcrt.runtime.commands import Publish, Run, Share
-from mpcrt.runtime.compile import Cache, Compiled, Source, positional
-from mpcrt.runtime.session import handles_in
+from mpcrt.runtime.compile import Cache, Compiled
 from mpcrt.runtime.values import Wire, parts
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class SecureCalls:
     def call(self, call: calls.SecureCall) -> None:
         """Trace or look up, announce, agree where something is new, share what is not there yet, run."""
         device = call.placement.name
-        for handle in handles_in((call.args, call.kwargs)):
+        for handle in call.handles:
             self._engine.resolve(parts(handle)[0])
         started = time.monotonic()
         self._session.set_tracing(device)
@@ -61,16 +61,15 @@ class SecureCalls:
             self._tell_compiled(call, compiled)
         plain = inputs.Plaintext(compiled, sources)
         asked: list[Asked] = []
-        wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.traced.inputs))]
-        types = compiled.traced.plan.output_types
-        made = [self._engine.wire(device) for _ in types]
+        wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.origins))]
+        made = [self._engine.wire(device) for _ in compiled.output_types]
         run = Run(
             device,
             self._engine.step(),
             compiled.fingerprint,
             compiled.schedule.digest,
-            tuple(w.number for w in wires),
-            tuple(w.number for w in made),
+            tuple([w.number for w in wires]),
+            tuple([w.number for w in made]),
             self._session.offline,
         )
         self._announce_plan(call, compiled, [*(a.command for a in asked), run])
@@ -84,13 +83,11 @@ class SecureCalls:
             self._engine.agree(call)
             raise
         self._engine.agree(call)
-        forms = [(PUBLIC if w == "public" else SECRET, w) for w in compiled.schedule.output_wires]
-        with self._session.changed:
-            value = call.result
-            value.wires, value.forms, value.rebuild = made, forms, compiled.rebuild
-            value.plan_types, value.trace_seconds = list(types), compiled.seconds
+        value = call.result
+        with self._session.changed:  # who waits for it is told that the call has run
+            value.wires, value.forms, value.rebuild = made, compiled.forms, compiled.rebuild
+            value.plan_types, value.trace_seconds = compiled.output_types, compiled.seconds
             value.describe(compiled.structure, compiled.types)
-            self._session.changed.notify_all()
 
     def _tell_compiled(self, call: calls.SecureCall, compiled: Compiled) -> None:
         for warning in compiled.traced.warnings:
@@ -116,13 +113,15 @@ class SecureCalls:
         asked: list[Asked],
     ) -> Wire:  # fmt: skip
         """The wire of one plan input: on the device already, or to be shared or published by this call."""
-        type_ = compiled.traced.plan.input_types[index]
-        wire = device_wire(compiled, sources, index)
-        if wire is not None:
-            return wire
-        kept, key = inputs.memo(device, compiled, sources, index, type_)
-        if key in kept:
-            return kept[key]
+        origin = compiled.origins[index]
+        if origin.leaf is not None:
+            source = sources[origin.leaf]
+            if source.value is not None and source.value.wires is not None:
+                return source.value.wires[source.index]
+        kept, key = inputs.memo(device, compiled, sources, origin)
+        if (known := kept.get(key)) is not None:
+            return known
+        type_ = origin.type
         party, name = inputs.provider(compiled, sources, index)
         party = party or self.publisher(device)
         words = (lambda: plain.words(index, type_)) if party == self._session.me else None
@@ -160,16 +159,3 @@ class SecureCalls:
                     self._engine.devices.publish(each.command, array)
                 else:
                     self._engine.devices.share(each.command, array)
-
-
-def device_wire(compiled: Compiled, sources: Sequence[Source], index: int) -> Wire | None:
-    """The wire of plan input `index` where it is a leaf that is on the device already."""
-    from mpcrt.tracing import Leaf
-
-    origin = compiled.traced.inputs[index]
-    if not isinstance(origin, Leaf):
-        return None
-    source = sources[origin.index]
-    if source.value is None or source.value.wires is None:
-        return None
-    return source.value.wires[source.index]

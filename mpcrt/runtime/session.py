@@ -13,7 +13,7 @@ from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
 from mpcrt.runtime import calls, current, trees
 from mpcrt.runtime.counters import Statistics
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public, short_name
-from mpcrt.runtime.values import Handle, Value, parts, structure_of
+from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
@@ -66,14 +66,15 @@ class Session:
         self.require_device(placement.name)
         name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
-        for handle in handles_in((args, kwargs)):
+        handles = handles_in((args, kwargs))
+        for handle in handles:
             at = handle.placement
             if isinstance(at, Spu) and at != placement:
                 raise UsageError(
                     f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values"
                 )
         call = calls.SecureCall(
-            f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs)
+            f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs), handles
         )
         return self._submit(call, placement, f"result of {name}()")
 
@@ -120,7 +121,8 @@ class Session:
         """Wait until structure and types of a value are known here."""
         if not value.known:
             self._enter()
-            self._enqueue(calls.Resolve("metadata", "metadata", value))
+            if owner_of(value.placement) is not None:  # any other is described by the call that makes it
+                self._enqueue(calls.Resolve("metadata", "metadata", value))
             self._wait(lambda: value.known)
 
     def wait_leaves(self, value: Value) -> None:

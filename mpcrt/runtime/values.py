@@ -34,7 +34,8 @@ class Value:
 
     The engine fills it in: `structure` and `types` once they are known here, `leaves` where it is held in plaintext,
     `wires` and their `forms` (visibility, how they are held) where it is on a device. `shared` maps what was made of it
-    on a device to its wire. An `ownerless` value is shared as a secret of nobody's."""
+    on a device to its wire, `kinds` a leaf to what the tracer sees of it. An `ownerless` value is shared as a secret of
+    nobody's."""
 
     def __init__(self, number: int, placement: Placement, origin: str) -> None:
         self.number, self.placement, self.origin = number, placement, origin
@@ -46,6 +47,7 @@ class Value:
         self.forms: list[tuple[str, str]] | None = None
         self.plan_types: list[Type] = []
         self.shared: dict[Any, Wire] = {}
+        self.kinds: dict[Any, Any] = {}
         self.ownerless = False
         self.trace_seconds = 0.0
 

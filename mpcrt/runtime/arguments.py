@@ -1,0 +1,176 @@
+"""Arguments of secure functions taken apart: leaves, what the tracer sees of each, and what tells two calls apart."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from mpcrt.errors import UsageError
+from mpcrt.runtime import trees
+from mpcrt.runtime.placements import Public, Spu, short_name
+from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
+
+LEAF = 0
+"""A leaf in an outline."""
+
+
+@dataclass(eq=False, slots=True)
+class Source:
+    """One leaf of a call's arguments: leaf `index` of a value, or (without a value) a constant that every party has."""
+
+    value: Value | None
+    index: int
+    constant: Any = None
+
+    @property
+    def identity(self) -> Hashable:
+        """Equal for the same leaf of the same value; of a constant, by its content."""
+        return (self.value.number, self.index) if self.value is not None else content(self.constant)
+
+
+class Leaves:
+    """The leaves of arguments, in the order in which JAX has them. `kinds`: what a plan depends on of each."""
+
+    def __init__(self) -> None:
+        self.sources: list[Source] = []
+        self.kinds: list[Hashable] = []
+        self.x64 = x64()
+
+    def take(self, argument: Any) -> Hashable:
+        """Adds an argument's leaves, and gives its outline: equal for arguments of the same structure.
+
+        JAX is asked only about containers that are not its own dicts, lists and tuples.
+        """
+        if isinstance(argument, Handle):
+            value, _ = parts(argument)
+            structure = structure_of(argument)
+            if value.rebuild is None or structure is not value.structure:
+                return self._part(value, structure)
+        elif argument is None:
+            return None
+        elif type(argument) is dict and all(type(key) is str for key in argument):
+            keys = sorted(argument)
+            return ("d", tuple(keys), *[self.take(argument[key]) for key in keys])
+        elif type(argument) is tuple or type(argument) is list:
+            return (type(argument), *[self.take(v) for v in argument])
+        import jax
+
+        leaves, treedef = jax.tree_util.tree_flatten(substitute(argument), is_leaf=is_source)
+        for leaf in leaves:
+            if isinstance(leaf, Source):
+                assert leaf.value is not None
+                self._leaf(leaf.value, leaf.index)
+            else:
+                self.sources.append(Source(None, 0, leaf))
+                self.kinds.append(content(leaf))
+        return LEAF if len(leaves) == 1 and leaves[0] is argument else treedef
+
+    def _part(self, value: Value, structure: trees.Structure) -> Hashable:
+        if structure is None:
+            return None
+        if isinstance(structure, int):
+            self._leaf(value, structure)
+            return LEAF
+        if structure[0] == "d":
+            return ("d", tuple(structure[1]), *[self._part(value, part) for part in structure[2:]])
+        return (list if structure[0] == "l" else tuple, *[self._part(value, part) for part in structure[1:]])
+
+    def _leaf(self, value: Value, index: int) -> None:
+        self.sources.append(Source(value, index))
+        key = index, self.x64
+        kind = value.kinds.get(key)
+        if kind is None:
+            kind = value.kinds[key] = abstract(value, index)
+        self.kinds.append(kind)
+
+
+def positional(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """Arguments as positions, since only those are traced. Raises UsageError where they do not fit the function."""
+    if not kwargs:
+        return tuple(args)
+    try:
+        bound = inspect.signature(function).bind(*args, **kwargs)
+        bound.apply_defaults()
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{short_name(function)}(): {error}") from None
+    if bound.kwargs:
+        raise UsageError(
+            f"{short_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced"
+        )
+    return bound.args
+
+
+def substitute(argument: Any) -> Any:
+    """The argument with the leaves of values in place of handles."""
+    if isinstance(argument, Handle):
+        value, _ = parts(argument)
+        if value.rebuild is not None and value.types is not None and structure_of(argument) is value.structure:
+            return value.rebuild([Source(value, i) for i in range(len(value.types))])
+        part = structure_of(argument)
+        count = max(trees.leaf_numbers(part), default=-1) + 1
+        return trees.unflatten(part, [Source(value, i) for i in range(count)])
+    import jax
+
+    def is_handle(node: Any) -> bool:
+        return isinstance(node, Handle)
+
+    return jax.tree_util.tree_map(lambda x: substitute(x) if is_handle(x) else x, argument, is_leaf=is_handle)
+
+
+def is_source(leaf: Any) -> bool:
+    from mpcrt.tracing import Public as Marked
+
+    return isinstance(leaf, Source | Marked)
+
+
+def abstract(value: Value, index: int) -> Any:
+    """What the tracer sees of a leaf of a value."""
+    from mpcrt.plan.types import PUBLIC, SECRET, private
+    from mpcrt.tracing import Abstract
+
+    assert value.types is not None
+    kind = value.types[index]
+    if kind.dtype == trees.OPAQUE:
+        raise UsageError(f"{value.origin} has a leaf that is no array; only numbers and arrays can be shared")
+    dtype = canonical(kind.dtype, x64())
+    if isinstance(value.placement, Public):
+        return Abstract(kind.shape, dtype, PUBLIC, "public")
+    if isinstance(value.placement, Spu):
+        assert value.forms is not None
+        visibility, form = value.forms[index]
+        return Abstract(kind.shape, dtype, visibility, form)
+    owner = owner_of(value.placement)
+    assert owner is not None
+    return Abstract(kind.shape, dtype, SECRET if value.ownerless else private(owner), "masked")
+
+
+def x64() -> bool:
+    """Whether JAX computes in 64 bits here."""
+    import jax
+
+    return bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]  # one of JAX's dynamic flags
+
+
+@cache
+def canonical(name: str, x64: bool) -> np.dtype:
+    """The dtype JAX computes in; the owner refuses integers that do not fit it."""
+    import jax
+    import ml_dtypes
+
+    return np.dtype(jax.dtypes.canonicalize_dtype(ml_dtypes.bfloat16 if name == "bfloat16" else np.dtype(name)))
+
+
+def content(constant: Any) -> Hashable:
+    """A constant by type, shape and bytes."""
+    constant = getattr(constant, "value", constant) if type(constant).__name__ == "Public" else constant
+    array = np.asarray(constant)
+    if array.dtype == object:
+        raise UsageError(f"an argument of type {type(constant).__name__} is no array; make it static or pass arrays")
+    weak = type(constant).__name__ if isinstance(constant, bool | int | float) else str(array.dtype)
+    return (weak, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())

@@ -1,0 +1,141 @@
+"""Which calls share a compiled function, and that arguments are taken apart in JAX's own order."""
+
+import collections
+
+import jax
+import numpy as np
+import pytest
+
+from mpcrt.runtime import trees
+from mpcrt.runtime.arguments import Leaves, Source, is_source, positional, substitute
+from mpcrt.runtime.compile import Cache
+from mpcrt.runtime.placements import Party, Public, Spu
+from mpcrt.runtime.values import Handle, Value
+
+Empty, Pair = collections.namedtuple("Empty", []), collections.namedtuple("Pair", "first second")
+numbers = iter(range(1, 1 << 20))
+
+
+def value(tree, placement=Party("alice"), forms=None, ownerless=False):
+    """A handle of arrays that somebody has."""
+    made = Value(next(numbers), placement, "result of given()")
+    structure, leaves = trees.flatten(tree)
+    made.ownerless = ownerless
+    made.forms = [forms] * len(leaves) if forms else None
+    made.describe(structure, tuple(map(trees.leaf_type, leaves)))
+    return Handle(None, made)  # type: ignore[arg-type]
+
+
+def ones(*shape, dtype=np.float32):
+    return np.ones(shape, dtype)
+
+
+def nested():
+    return value({"b": [ones(2), None, (ones(3), {})], "a": ones(4)})
+
+
+def custom():
+    """A value of a structure that only JAX knows, as a secure function may give one."""
+    made = value([ones(2), ones(3)], Spu("spu"), ("secret", "shared"))
+    made._value.structure, made._value.rebuild = None, lambda leaves: Pair(*leaves)
+    return made
+
+
+ARGUMENTS = [
+    lambda: [nested()],
+    lambda: [nested()["b"], nested()["b"][2], nested()["a"]],
+    lambda: [{"z": value(ones(2)), "y": (ones(1), 2.0, None)}, [ones(3), value(ones(1))]],
+    lambda: [Pair(value(ones(2)), nested()), {3: ones(1), 1: value(ones(2))}],
+    lambda: [custom(), [custom(), Empty(), Pair(1, custom())]],
+    lambda: [collections.OrderedDict(b=value(ones(2)), a=ones(1)), jax.numpy.ones(3)],
+]
+
+
+@pytest.mark.parametrize("make", ARGUMENTS)
+def test_leaves_come_in_jaxs_order(make):
+    arguments, leaves = make(), Leaves()
+    for argument in arguments:
+        leaves.take(argument)
+    theirs = jax.tree_util.tree_leaves([substitute(a) for a in arguments], is_leaf=is_source)
+    assert len(theirs) == len(leaves.sources) == len(leaves.kinds)
+    for ours, leaf in zip(leaves.sources, theirs, strict=True):
+        if isinstance(leaf, Source):
+            assert (ours.value, ours.index) == (leaf.value, leaf.index)
+        else:
+            assert ours.constant is leaf
+
+
+def total(*args):
+    return sum((leaf.sum() for leaf in jax.tree_util.tree_leaves(args)), jax.numpy.zeros(()))
+
+
+def test_calls_that_differ_in_anything_are_compiled_anew():
+    """One cache sees all of these, twice: each is new the first time, none the second."""
+    x = ones(2)
+    calls = {
+        "shape": (total, [value(ones(3))], ()),
+        "dtype": (total, [value(ones(2, dtype=np.int32))], ()),
+        "owner": (total, [value(x, Party("bob"))], ()),
+        "nobody's": (total, [value(x, ownerless=True)], ()),
+        "public": (total, [value(x, Public())], ()),
+        "shares": (total, [value(x, Spu("spu"), ("secret", "shared"))], ()),
+        "constant": (total, [x], ()),
+        "another constant": (total, [2 * x], ()),
+        "weak": (total, [value(x), 1.0], ()),
+        "strong": (total, [value(x), np.float32(1)], ()),
+        "one": (total, [value(x)], ()),
+        "two": (total, [value(x), value(x)], ()),
+        "list": (total, [[value(x), value(x)]], ()),
+        "tuple": (total, [(value(x), value(x))], ()),
+        "names": (total, [{"a": value(x), "b": value(x)}], ()),
+        "other names": (total, [{"a": value(x), "c": value(x)}], ()),
+        "none": (total, [value(x), None], ()),
+        "empty first": (total, [Empty(), value(x)], ()),
+        "empty last": (total, [value(x), Empty()], ()),
+        "custom": (total, [Pair(value(x), value(x))], ()),
+        "function": (lambda *args: total(*args), [value(x)], ()),
+        "static": (lambda v, n: total(v) * n, [value(x), 2], (1,)),
+    }
+    cache = Cache(18, ("alice", "bob"))
+    fingerprints = {}
+    for again in (False, True):
+        for name, (function, args, static) in calls.items():
+            compiled, _, new = cache.get(function, args, static)
+            assert new is not again, name
+            assert fingerprints.setdefault(name, compiled.fingerprint) == compiled.fingerprint, name
+    function, args, static = calls["static"]
+    for other in (3, 2.0, True):
+        assert cache.get(function, [args[0], other], static)[2], other
+
+
+def test_calls_that_are_alike_share_what_was_compiled():
+    """Values made anew, a handle of a tree or a tree of handles, by position or by name; masked by whomever."""
+    cache = Cache(18, ("alice", "bob"))
+
+    def first(p, scale=2.0):
+        return p["b"][0] * scale + p["a"][0]
+
+    whole = nested()
+    compiled, sources, new = cache.get(first, positional(first, [whole], {"scale": 3.0}), ())
+    assert new and [s.index for s in sources[:-1]] == [0, 1, 2] and sources[-1].constant == 3.0
+    rebuilt = {"b": [whole["b"][0], None, (nested()["b"][2][0], {})], "a": nested()["a"]}
+    for args, kwargs in (((nested(), 3.0), {}), ((rebuilt,), {"scale": 3.0})):
+        found, sources, new = cache.get(first, positional(first, args, kwargs), ())
+        assert found is compiled and not new
+    assert sources[1].value is whole._value and sources[0].value is not whole._value
+    assert cache.get(first, positional(first, (nested(),), {}), ())[2], "another default"
+    nobodys, moved = value(ones(2), ownerless=True), value(ones(2), Spu("spu"), ("secret", "masked"))
+    assert cache.get(total, [nobodys], ())[0] is cache.get(total, [moved], ())[0]
+
+
+def test_what_jax_computes_in_is_part_of_what_is_compiled():
+    cache, handle = Cache(18, ("alice", "bob")), value(ones(2, dtype=np.int64))
+    before = jax.config.jax_enable_x64
+    try:
+        for x64, width in ((False, 4), (True, 8), (False, 4)):
+            jax.config.update("jax_enable_x64", x64)
+            compiled, _, _ = cache.get(total, [handle], ())
+            assert handle._value.kinds[0, x64].dtype.itemsize == width
+            assert np.dtype(compiled.types[0].dtype).itemsize == width
+    finally:
+        jax.config.update("jax_enable_x64", before)
