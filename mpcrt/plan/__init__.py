@@ -1,7 +1,8 @@
 """The protocol-neutral plan: types, primitive ops, builder."""
 
 from mpcrt.plan.builder import Builder, Value
-from mpcrt.plan.ops import OPS, PlanError
+from mpcrt.plan.declare import PlanError
+from mpcrt.plan.ops import OPS
 from mpcrt.plan.plan import Limits, Node, Plan, constant_array
 from mpcrt.plan.types import PUBLIC, SECRET, Type, join, private
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from mpcrt.plan.ops import PlanError
+from mpcrt.plan.declare import PlanError
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import CHUNK, Held, Rep
 from mpcrt.plan.sorting import sort_spec

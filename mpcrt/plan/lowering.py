@@ -8,8 +8,8 @@ ring shares). Every step starts as soon as its operands are there.
 from collections.abc import Sequence
 from itertools import count
 
+from mpcrt.plan.declare import PlanError
 from mpcrt.plan.lowered_ops import LOWERED, loop
-from mpcrt.plan.ops import PlanError
 from mpcrt.plan.passes import alive, fused, urgent_first
 from mpcrt.plan.plan import Node, Plan
 from mpcrt.plan.schedule import Held, Rep, Schedule, Step

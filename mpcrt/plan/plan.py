@@ -9,7 +9,8 @@ from typing import cast
 import msgpack
 import numpy as np
 
-from mpcrt.plan.ops import OPS, PlanError, need
+from mpcrt.plan.declare import PlanError, need
+from mpcrt.plan.ops import OPS
 from mpcrt.plan.types import Type
 
 FORMAT = 1
