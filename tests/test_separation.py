@@ -25,7 +25,7 @@ def start(cluster, party, program=None, *arguments, cwd=None):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
 
 
-def finish(processes, timeout=90):
+def finish(processes, timeout=200):
     """{party: (exit code, stdout, stderr)}; nothing is left running."""
     try:
         ended = {party: (p.communicate(timeout=timeout), p) for party, p in processes.items()}
@@ -70,7 +70,7 @@ def records(tmp_path_factory):
         str(RUNS),
         str(folder),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=250)
     assert done.returncode == 0, done.stderr[-3000:]
     found = {}
     for path in folder.glob("*.npz"):

@@ -55,7 +55,7 @@ class Party:
         assert self.process.stdout.readline() == line + "\n"
 
     def end(self) -> tuple[int, str]:
-        _, err = self.process.communicate(timeout=20)
+        _, err = self.process.communicate(timeout=100)
         return self.process.returncode, err.strip()
 
 
@@ -117,5 +117,5 @@ def test_a_broken_lifeline_ends_the_party_and_removes_the_scratch_directory(star
     os.close(write)
     code, _ = party.end()
     assert code == (130 if cleanup == 0 else -signal.SIGKILL)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 40
     assert not scratch.exists() and precious.exists()

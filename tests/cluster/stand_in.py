@@ -19,7 +19,7 @@ def main() -> int:
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
     (pids / party).write_text(str(os.getpid()))
     if behaviour == "grandchild":
-        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+        child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         (pids / f"{party}-child").write_text(str(child.pid))
         return 0
     if behaviour == "stubborn":
@@ -28,7 +28,7 @@ def main() -> int:
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
     if behaviour in ("sleep", "stubborn", "polite"):
         print(f"{party} sleeps", file=sys.stderr, flush=True)
-        time.sleep(60)
+        time.sleep(300)
     if behaviour == "stopped":
         os.kill(os.getpid(), signal.SIGSTOP)
     if behaviour == "killed":

@@ -1,6 +1,7 @@
 """Doctors that meet each other, and those that find something wrong."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -36,7 +37,7 @@ def cluster(tmp_path: Path, tls: bool) -> ClusterConfig:
     return config
 
 
-def together(files: dict[str, ClusterConfig], wait: float = 15) -> dict[str, list[Finding]]:
+def together(files: dict[str, ClusterConfig], wait: float = 60) -> dict[str, list[Finding]]:
     """The doctors of several parties at the same time."""
     found: dict[str, list[Finding]] = {}
 
@@ -47,7 +48,7 @@ def together(files: dict[str, ClusterConfig], wait: float = 15) -> dict[str, lis
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(100)
     return found
 
 
@@ -60,7 +61,7 @@ def test_all_parties_find_each_other_well(tmp_path, tls):
     config = cluster(tmp_path, tls)
     began = time.monotonic()
     found = together(dict.fromkeys(config.names, config))
-    assert time.monotonic() - began < 14  # nobody waited for the deadline
+    assert time.monotonic() - began < 50  # nobody waited for the deadline
     for party, findings in found.items():
         assert bad(findings) == []
         peers = {finding.subject: finding.message for finding in findings if finding.subject in config.names}
@@ -86,7 +87,8 @@ def test_differing_files_versions_and_clocks_are_named(tmp_path, monkeypatch):
         digest == "bob: its cluster file differs: devices.spu.fraction_bits: here 18, there 20; use one file everywhere"
     )
     assert version.startswith("bob: runs mpcrt 99.1.0, here ")
-    assert "3600 s ahead of this one" in clock
+    found_skew = re.search(r"(\d+) s ahead of this one", clock)
+    assert found_skew is not None and abs(int(found_skew[1]) - 3600) < 10, "on a busy machine an answer takes seconds"
     assert len(bad(found["bob"])) == 4 and len(bad(found["dealer"])) == 3
 
 
@@ -107,7 +109,7 @@ def test_a_wrong_certificate_is_refused_by_both(tmp_path):
     certificates.throwaway(config.names, strange)
     place = str(strange)
     paths = TlsPaths(ca=f"{place}/ca.pem", certificate=place + "/{party}.pem", key=place + "/{party}.key")
-    found = together({"alice": config, "bob": config.replace(tls=paths)}, wait=2)
+    found = together({"alice": config, "bob": config.replace(tls=paths)}, wait=4)
     assert any(line.startswith("bob: its certificate is refused: ") for line in bad(found["alice"]))
     assert any(line.startswith("alice: its certificate is refused: ") for line in bad(found["bob"]))
 
@@ -120,12 +122,12 @@ def test_a_party_without_an_address_is_waited_for(tmp_path):
 
     def bob() -> None:
         time.sleep(1.5)
-        late.extend(examine(config, "bob", 10))
+        late.extend(examine(config, "bob", 60))
 
     starting = threading.Thread(target=bob)
     starting.start()
     found = together({"alice": config, "dealer": config})
-    starting.join(20)
+    starting.join(100)
     assert [finding.subject for finding in late if finding.state is State.GOOD][-2:] == ["alice", "dealer"]
     assert bad(late) == bad(found["alice"]) == bad(found["dealer"]) == []
 

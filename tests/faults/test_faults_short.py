@@ -60,9 +60,9 @@ def test_a_process_that_dies_or_stops_is_named(
     processes: Zygote, rng: random.Random, tmp_path: Path, victim: str, how: signal.Signals
 ):
     """By every other process, within idle + 2 s, with exit code 3."""
-    setting = Setting(idle=2.0, connect=10.0, calls=2000, pause=0.02)
+    setting = Setting(idle=4.0, connect=20.0, calls=2000, pause=0.02)
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
-        assert trial.wait_bytes(50_000, trial.started + 30)
+        assert trial.wait_bytes(50_000, trial.started + 60)
         outcome = campaign.ended(trial, [trial.signal(victim, how)], (victim,), SLACK)
     assert outcome.problems == []
     assert not outcome.done and not outcome.wrong
@@ -71,20 +71,20 @@ def test_a_process_that_dies_or_stops_is_named(
 @pytest.mark.parametrize("busy", ["bob", "dealer"])
 def test_who_is_in_a_long_step_ends_in_time_too(processes: Zygote, rng: random.Random, tmp_path: Path, busy: str):
     """It learns from its watcher that alice is gone, and ends under what would keep it for a minute."""
-    setting = Setting(idle=2.0, connect=10.0, holder=busy, holds=(("rounds", 2, 60.0),))
+    setting = Setting(idle=4.0, connect=20.0, holder=busy, holds=(("rounds", 2, 60.0),))
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
-        assert trial.wait_held(1, trial.started + 30)
+        assert trial.wait_held(1, trial.started + 60)
         outcome = campaign.ended(trial, [trial.signal("alice", signal.SIGKILL)], ("alice",), SLACK)
     assert outcome.problems == []
 
 
 def test_a_port_that_stalls_for_ever_ends_the_run(processes: Zygote, rng: random.Random, tmp_path: Path):
     """Everybody behind it is named by somebody, in time."""
-    setting = Setting(idle=2.0, connect=10.0, calls=2000, pause=0.02)
+    setting = Setting(idle=4.0, connect=20.0, calls=2000, pause=0.02)
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
-        assert trial.wait_bytes(50_000, trial.started + 30)
+        assert trial.wait_bytes(50_000, trial.started + 60)
         trial.proxies["alice"].plan(Fault("stall", 0, FOREVER))
-        trial.wait_bytes(trial.carried + 10**9, trial.started + 30)
+        trial.wait_bytes(trial.carried + 10**9, trial.started + 60)
         outcome = campaign.ended(trial, [at for at, _ in trial.proxies["alice"].struck], (), SLACK)
     assert outcome.problems == []
     assert not outcome.done and not outcome.wrong

@@ -73,4 +73,4 @@ with warnings.catch_warnings(record=True) as caught:
 assert kernels.active() == "reference" and kernels.available() == ("reference",)
 assert [str(w.message)[:37] for w in caught] == ["mpcrt runs without its native kernels"], caught
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=200)

@@ -91,7 +91,7 @@ def run_world(
     threads = [threading.Thread(target=body, args=(name,), daemon=True) for name in config.names]
     for thread in threads:
         thread.start()
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
         assert not thread.is_alive(), f"a party hangs: {world.failures}"
@@ -147,13 +147,13 @@ class Launcher:
         self._children.append(child)
         return child
 
-    def end(self, child: subprocess.Popen[str], timeout: float = 60.0) -> Ended:
+    def end(self, child: subprocess.Popen[str], timeout: float = 200.0) -> Ended:
         """Wait for it."""
         start = time.monotonic()
         out, err = child.communicate(timeout=timeout)
         return Ended(child.returncode, out, err, time.monotonic() - start)
 
-    def run(self, *arguments: Any, timeout: float = 60.0) -> Ended:
+    def run(self, *arguments: Any, timeout: float = 200.0) -> Ended:
         """Start and wait."""
         return self.end(self.start(*arguments), timeout)
 

@@ -86,6 +86,6 @@ def test_a_terminal_sees_how_far_it_is(launcher):
         while piece := os.read(ours, 4096):
             seen += piece
     os.close(ours)
-    out, _ = child.communicate(timeout=60)
+    out, _ = child.communicate(timeout=200)
     assert child.returncode == 0 and "product" in out and "median" in out, seen.decode()
     assert "product" in seen.decode() and "2/2" in seen.decode() and "median" not in seen.decode()

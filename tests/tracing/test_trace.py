@@ -344,7 +344,7 @@ def test_fingerprints_do_not_depend_on_the_process():
     for seed in ("1", "2"):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         done = subprocess.run(
-            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=100
+            [sys.executable, "-c", SCRIPT], env=environment, capture_output=True, text=True, timeout=250
         )
         assert done.returncode == 0, done.stderr
         prints.add(done.stdout)

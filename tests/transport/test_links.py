@@ -126,10 +126,10 @@ def test_drain(world: World):
     alice, bob = links["alice"], links["bob"]
     for step in range(4):
         alice.send("bob", Address(Kind.DEAL, 1, 0, step), bytes(100_000))
-    taken = threading.Event()
+    drained, taken = threading.Event(), threading.Event()
 
     def take() -> None:
-        time.sleep(0.3)
+        assert drained.wait(60)
         taken.set()
         for step in range(4):
             bob.recv("alice", Address(Kind.DEAL, 1, 0, step), limit=LIMIT)
@@ -137,6 +137,7 @@ def test_drain(world: World):
     def drain() -> None:
         alice.drain("bob", 400_000)
         assert not taken.is_set()
+        drained.set()
         alice.drain("bob", 0)
         assert taken.is_set()
 
@@ -241,5 +242,5 @@ def test_another_thread_ends_a_waiting_recv(world: World):
         time.sleep(0.3)
         links["alice"].abort(Failure("alice", "main", 2))
 
-    said = succeed(together(lambda: wait("alice", "bob"), lambda: wait("bob", "alice"), end, timeout=10))
+    said = succeed(together(lambda: wait("alice", "bob"), lambda: wait("bob", "alice"), end, timeout=60))
     assert said[:2] == ["alice has aborted the run", "alice failed in main (call 2); its own log has the cause"]
