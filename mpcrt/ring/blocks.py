@@ -58,7 +58,7 @@ class Node:
     shared: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # one of a kind, see `_spec`: what is cached of it is found by identity
 class Level:
     """One round of the tree: `opened` and `products` planes, `inputs` children, one output a node."""
 
