@@ -10,7 +10,7 @@ from mpcrt.cluster.signals import terminating_signals
 from mpcrt.errors import UsageError
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Measure functions on local processes against plain JAX.")
 @click.argument("cases", type=click.Path(path_type=Path))
 @click.argument("names", nargs=-1, metavar="[CASE]...")
 @click.option(

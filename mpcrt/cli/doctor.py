@@ -16,7 +16,7 @@ from mpcrt.cluster.version import package_version
 _STYLES = {State.GOOD: "green", State.NOTE: "yellow", State.BAD: "bold red"}
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Check cluster file, certificates, ports and peers.")
 @click.argument("cluster", type=click.Path(path_type=Path))
 @click.option("--party", metavar="NAME", help="Check from this party's place, with its peers.")
 @click.option(

@@ -24,7 +24,7 @@ WORDS = {
 }  # fmt: skip
 
 
-@click.command(context_settings=HELP)
+@click.command(context_settings=HELP, short_help="Show where the time of a run went.")
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--party", metavar="NAME", help="This party's steps only.")
 @click.option("--last", is_flag=True, help="Only the last run of a plan, when all is warm.")
@@ -55,7 +55,7 @@ def profile(files: tuple[Path, ...], party: str | None, last: bool, top: int, ou
             profiles.merge(shown, files, starts=clocks.starts(files))
         found = profiles.spent(shown, last)
     if party is not None and party not in found:
-        raise UsageError(f"{', '.join(map(str, files))} has no party {party!r}, only {', '.join(found)}")
+        raise UsageError(f"{', '.join(map(str, files))}: no party {party!r}, only {', '.join(found)}")
     console = Console(width=None if Console().is_terminal else NOT_A_TERMINAL, highlight=False)
     console.print(overview(found))
     console.print(steps({name: rows for name, rows in found.items() if party in (None, name)}, top))

@@ -33,7 +33,9 @@ class ProgramCommand(click.Command):
         return [*super().collect_usage_pieces(ctx), "[-- ARGS...]"]
 
 
-@click.command(cls=ProgramCommand, context_settings=HELP)
+@click.command(
+    cls=ProgramCommand, context_settings=HELP, short_help="Run a program: every party here, or one with --party."
+)
 @click.argument("cluster", type=click.Path(path_type=Path))
 @click.argument("program", type=click.Path(path_type=Path), required=False)
 @click.option("--party", metavar="NAME", help="Run this party alone; without it every party and dealer runs here.")

@@ -213,8 +213,10 @@ def _load(file: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(file.read_bytes())
     except FileNotFoundError:
         raise ConfigError(f"{file}: no such file") from None
-    except (ValueError, OSError) as error:
-        raise ConfigError(f"{file}: is not a PEM certificate: {error}") from None
+    except ValueError:
+        raise ConfigError(f"{file}: is not a PEM certificate") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from None
 
 
 def _builder(subject: x509.Name, issuer: x509.Name, public: ec.EllipticCurvePublicKey, days: int):

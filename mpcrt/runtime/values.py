@@ -142,6 +142,11 @@ class Handle:
     def __jax_array__(self) -> Any:
         return np.asarray(self._data("a JAX function"))
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):  # what libraries look for in any object
+            raise AttributeError(name)
+        return getattr(self._data(f"`.{name}`"), name)
+
     def __bool__(self) -> bool:
         return bool(self._data("bool()"))
 

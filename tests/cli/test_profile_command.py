@@ -50,7 +50,7 @@ def test_what_is_no_profile_is_said(file, tmp_path):
     for arguments, words in (
         ((tmp_path / "none.json",), "No such file"),
         ((tmp_path / "other.json",), "is no profile of mpcrt's"),
-        ((file, "--party", "carol"), "has no party 'carol', only alice, bob"),
+        ((file, "--party", "carol"), "no party 'carol', only alice, bob"),
     ):
         shown = CliRunner().invoke(main, ["profile", *map(str, arguments)])
         assert shown.exit_code == 2 and words in shown.output, shown.output

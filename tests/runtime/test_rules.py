@@ -69,6 +69,7 @@ def test_rule_1_main_sees_handles_only(world):
             lambda v: v + 1,
             lambda v: v == 1,
             lambda v: 1 < v,
+            lambda v: v.sum(),
         ]
         for handle in (h, y):
             for look in looks:
@@ -88,6 +89,7 @@ def test_rule_1_public_values_are_known_to_all(world):
     def program(session):
         y = spu(lambda x: x.sum())(rows()).to(mpcrt.public)
         shown = rows().to(mpcrt.public)
+        assert y.item() == float(y)
         return float(y), np.asarray(shown), y > 1, [r.shape for r in shown]
 
     made = world(program, 2, outside=("carol",)).check()
