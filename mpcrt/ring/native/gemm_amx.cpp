@@ -16,9 +16,9 @@
 
 namespace mpcrt::amx {
 
-// A block of the right operand, 1.5 MiB packed, stays in the second-level cache; panels of 16 rows pass by it. Few rows
-// stay there all, beside two narrow blocks of the right operand.
-constexpr long depth_block = 512, column_block = 384, narrow_block = 96, few_rows = 128;
+// A block of the right operand, 0.75 MiB packed, stays in the second-level cache, of which a neighbour may hold the other
+// half; panels of 16 rows pass by it. Few rows stay there all, beside two narrow blocks of the right operand.
+constexpr long depth_block = 512, column_block = 192, narrow_block = 96, few_rows = 128;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
 constexpr long sum_words = group * group, sum_bytes = digits * sum_words * 4;
 
@@ -62,21 +62,30 @@ MPCRT_INLINE __m512i digit_order() {
     return _mm512_load_si512(order);
 }
 
-// One panel: rows first .. last - 1, at most 16; missing rows are zero.
-static void pack_left(const Rows& a, long first, long last, long k, long depth, uint64_t* scratch, uint8_t* packed) {
+// One panel of the left operand on its way: rows first .. last - 1, at most 16, 64 words at a time; others are zero.
+struct LeftPacking {
+    const Rows* a = nullptr;
+    long first = 0, last = 0, k = 0, depth = 0;
+    uint64_t* scratch = nullptr;
+    uint8_t* packed = nullptr;
+    long r = 0, s = 0;  // where it stands
+    const uint64_t* row = nullptr;
+    bool more() const { return r < group && depth; }
+};
+
+static void pack_some(LeftPacking& p, long units) {
     const __m512i order = digit_order();
-    for (long r = first; r < first + group; ++r, packed += step) {
-        const uint64_t* row = r < last ? a.read(r, k, depth, scratch) : nullptr;
-        uint8_t* to = packed;
-        for (long s = 0; s < depth; s += step, to += step_bytes) {
-            __m512i v[8];
-            for (int i = 0; i < 8; ++i) {
-                const long left = row ? depth - s - 8 * i : 0;
-                const __mmask8 mask = left >= 8 ? 0xff : left > 0 ? (__mmask8)((1 << left) - 1) : 0;
-                v[i] = _mm512_maskz_loadu_epi64(mask, row ? row + s + 8 * i : nullptr);
-            }
-            split(v, order, to);
+    for (; units > 0 && p.more(); --units) {
+        if (!p.s) p.row = p.first + p.r < p.last ? p.a->read(p.first + p.r, p.k, p.depth, p.scratch) : nullptr;
+        __m512i v[8];
+        for (int i = 0; i < 8; ++i) {
+            const long left = p.row ? p.depth - p.s - 8 * i : 0;
+            const __mmask8 mask = left >= 8 ? 0xff : left > 0 ? (__mmask8)((1 << left) - 1) : 0;
+            v[i] = _mm512_maskz_loadu_epi64(mask, p.row ? p.row + p.s + 8 * i : nullptr);
         }
+        split(v, order, p.packed + p.s / step * step_bytes + p.r * step);
+        p.s += step;
+        if (p.s >= p.depth) p.s = 0, ++p.r;
     }
 }
 
@@ -199,11 +208,25 @@ MPCRT_INLINE void combine_row(Finished& f) {
 #define RIGHT(t, j) _tile_loadd(t, b + (j) * tile_bytes, step)
 #define ADD(u, t) _tile_dpbuud(u, 4, t)
 
+// What is packed while tiles multiply: the next rows, or the next columns where all rows stay packed.
+struct Ahead {
+    bool rows;
+    Packing right;
+    LeftPacking left;
+};
+
+static void pack_some(Ahead& next, long units) {
+    if (next.rows)
+        pack_some(next.left, units);
+    else
+        pack_some(next.right, units);
+}
+
 // The eight digit sums of 16 rows and 16 columns over a depth block. Four sums are held at once; a window of right digits
 // slides against the left ones, so that 36 products need 24 tile loads. Between them goes other work: the rows of the
-// block before, and three times a step `units` of the packing of the next columns.
+// block before, and three times a step `units` of what is packed ahead.
 static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, Finished& before,
-                  Packing& next, long units) {
+                  Ahead& next, long units) {
     const uint8_t *a = left, *b = right;
     _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
     for (long q = 0; q < steps; ++q, a += step_bytes, b += step_bytes) {
@@ -259,11 +282,10 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     const double tiles = padded / 24 + (double)(rows + b.columns) * a.depth;
     if (!a.depth || tiles > (double)rows * b.columns * a.depth / 4) return few(a, b, c);
 
-    // Few rows: all their panels stay in the cache, and the next columns are packed while tiles multiply.
     const bool together = rows <= few_rows;
     const long deep = up(least(depth_block, a.depth), step), panel = panel_bytes(deep / step);
     const long widest = together ? narrow_block : column_block, blocks = up(b.columns, widest) / widest;
-    const long wide = up(up(b.columns, blocks) / blocks, group), panels = together ? up(rows, group) / group : 1;
+    const long wide = up(up(b.columns, blocks) / blocks, group), panels = together ? up(rows, group) / group : 2;
     const Scratch memory((panels + (together ? 2 : 1) * wide / group) * panel + 2 * sum_bytes + 8 * depth_block);
     uint32_t *sums = memory.as<uint32_t>(), *other = sums + digits * sum_words;
     uint64_t* const scratch = (uint64_t*)(other + digits * sum_words);
@@ -274,23 +296,35 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
         uint8_t* const to = right + (together ? turn % 2 * (wide / group) * panel : 0);
         return Packing{&b, k, k < a.depth ? least(depth_block, a.depth - k) : 0, j, least(wide, b.columns - j), to};
     };
-    const TileConfiguration configuration;
+    static const TileConfiguration configuration;
     _tile_loadconfig(&configuration);
     long turn = 0;
+    Ahead next{!together, {}, {}};
     Packing now = packing(0, 0, turn);
     for (long k = 0; k < a.depth; k += depth_block) {
         const long depth = least(depth_block, a.depth - k), steps = up(depth, step) / step;
-        if (together)
-            for (long i = 0; i < panels; ++i)
-                pack_left(a, c.first + i * group, c.last, k, depth, scratch, left + i * panel_bytes(steps));
+        const auto rows_from = [&](long i) {
+            uint8_t* const to = left + (i - c.first) / group % panels * panel_bytes(steps);
+            return LeftPacking{&a, i, c.last, k, i < c.last ? depth : 0, scratch, to};
+        };
+        const long work = group * steps;  // units of a panel
+        for (long i = c.first; together && i < c.last; i += group) {
+            LeftPacking p = rows_from(i);
+            pack_some(p, work);
+        }
         for (long j = 0; j < b.columns; j += wide) {
             pack_some(now, now.depth * now.columns);
-            Packing next = packing(k, j + wide, ++turn);
-            const long units = together ? (16 + 3 * panels - 1) / (3 * panels) : 0;
+            next.right = packing(k, j + wide, ++turn);
+            const long slots = 3 * (together ? panels : up(now.columns, group) / group);  // a step of the panels to come
+            const long units = (group + slots - 1) / slots;
+            if (!together) next.left = rows_from(c.first);
             Finished before;
             for (long i = c.first; i < c.last; i += group) {
-                const uint8_t* const row = left + (together ? (i - c.first) / group * panel_bytes(steps) : 0);
-                if (!together) pack_left(a, i, c.last, k, depth, scratch, left);
+                const uint8_t* const row = left + (i - c.first) / group % panels * panel_bytes(steps);
+                if (!together) {
+                    pack_some(next.left, work);
+                    next.left = rows_from(i + group);
+                }
                 __asm__ volatile("" ::: "memory");  // the tile loads do not declare what they read
                 for (long q = 0; q < now.columns; q += group) {
                     block(row, now.packed + q / group * panel_bytes(steps), steps, sums, before, next, units);
@@ -300,7 +334,7 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
                 }
             }
             while (before.row < before.rows) combine_row(before);
-            now = next;
+            now = next.right;
         }
     }
     _tile_release();
