@@ -46,21 +46,15 @@ class Extras:
             counters, released = msgpack.unpackb(bytes(data))
             if len(counters) > 16 or len(released) > MAX_RELEASED:
                 raise ValueError
-            return Extras([_count(n) for n in counters], [_wire(*row) for row in released])
+            for n in counters:
+                if type(n) is not int or not 0 <= n < 1 << 63:
+                    raise ValueError
+            for device, wire in released:
+                if type(device) is not str or type(wire) is not int:
+                    raise ValueError
+            return Extras(list(counters), [(device, wire) for device, wire in released])
         except Exception:
             raise ProtocolError(f"{peer} sent a malformed call") from None
-
-
-def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 1 << 63:
-        raise ValueError
-    return value
-
-
-def _wire(device: Any, number: Any) -> tuple[str, int]:
-    if type(device) is not str or type(number) is not int:
-        raise ValueError
-    return device, number
 
 
 class Ledger:

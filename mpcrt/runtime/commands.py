@@ -129,7 +129,7 @@ def _command(name: str, *fields: Any) -> Command:
         return kind(_text(device), _number(step), _number(wire), _text(provider), _type(type_))
     if name == "run":
         device, step, fingerprint, lowering, inputs, outputs, offline = fields
-        _need(all(isinstance(text, str) and len(text) == 64 for text in (fingerprint, lowering)))
+        _need(isinstance(fingerprint, str) and isinstance(lowering, str) and len(fingerprint) == len(lowering) == 64)
         _need(type(offline) is bool)
         return Run(_text(device), _number(step), fingerprint, lowering, _numbers(inputs), _numbers(outputs), offline)
     if name == "reveal":
@@ -156,7 +156,7 @@ def _number(value: Any) -> int:
 
 def _numbers(values: Any) -> tuple[int, ...]:
     _need(isinstance(values, list) and len(values) <= MAX_COMMANDS)
-    return tuple(_number(v) for v in values)
+    return tuple([_number(v) for v in values])
 
 
 def _text(value: Any) -> str:

@@ -96,7 +96,7 @@ class Service:
         if not self._devices.takes_part(command.device):
             return
         made = command.outputs if isinstance(command, Run) else () if isinstance(command, Reveal) else (command.wire,)
-        if len(set(made)) < len(made) or any(self._devices.holds(command.device, wire) for wire in made):
+        if len(set(made)) < len(made) or any([self._devices.holds(command.device, wire) for wire in made]):
             raise ProtocolError(f"call {self.number} makes a wire that there is already")
         match command:
             case Share() | Publish():
