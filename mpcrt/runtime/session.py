@@ -213,18 +213,16 @@ class Session:
 
     def require_party(self, name: str) -> None:
         if name not in self.config.parties:
-            raise UsageError(
-                f"no party {name!r} in {self.config.file}; the parties are {', '.join(self.config.parties)}"
-            )
+            raise UsageError(f"no party {name!r} in the cluster file; the parties are {', '.join(self.config.parties)}")
         if name in self.config.dealers:
             raise UsageError(
-                f"{name} is a dealer in {self.config.file}: it has no program, so nothing can run or be sent there"
+                f"{name} is a dealer in the cluster file: it has no program, so nothing can run or be sent there"
             )
 
     def require_device(self, name: str) -> None:
         if name not in self.config.devices:
             raise UsageError(
-                f"no device {name!r} in {self.config.file}; the devices are {', '.join(self.config.devices)}"
+                f"no device {name!r} in the cluster file; the devices are {', '.join(self.config.devices)}"
             )
 
     def _enter(self) -> None:
