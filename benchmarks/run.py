@@ -1,6 +1,6 @@
 """The project's benchmarks beside references of the same run, compared with a saved baseline.
 
-    scripts/benchmarks [--suite kernels|links|functions|cases] [--only TEXT] [--save]
+    scripts/benchmarks [--suite kernels|links|calls|functions|cases] [--only TEXT] [--save]
 
 A regression is a ratio to the reference, or a count of rounds or bytes, more than 20% above the baseline's, still so
 when measured twice again. Ends with 1 if there is one. Run it on an idle machine; about four minutes on two cores.

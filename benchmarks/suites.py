@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import calls
 import cases
 import jax
 import jax.numpy as jnp
@@ -154,9 +155,20 @@ def end_to_end() -> Iterator[Benchmark]:
         yield Benchmark(f"case {name}", measure)
 
 
+def call_costs() -> Iterator[Benchmark]:
+    """A cached call of a small function, beside its rounds alone."""
+
+    def measure() -> Result:
+        found = calls.measure(400)
+        return Result("cached call", found["call"]["best"] * 1e-6, found["rounds"]["best"] * 1e-6, "rounds")
+
+    yield Benchmark("cached call", measure)
+
+
 SUITES: dict[str, Callable[[], Iterator[Benchmark]]] = {
     "kernels": ring_kernels,
     "links": link_costs,
+    "calls": call_costs,
     "functions": numeric_functions,
     "cases": end_to_end,
 }
