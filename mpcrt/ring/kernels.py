@@ -63,7 +63,7 @@ def active() -> str:
 
 
 def keep_memory() -> None:
-    """Have the allocator keep freed memory: a page's first touch costs more than most kernels' work on it."""
+    """Make the heap a pool in huge pages: a page's first touch costs more than most kernels' work on it."""
     keep = getattr(_active, "keep_memory", None)
     if keep is not None:
         keep()
