@@ -18,8 +18,8 @@ from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
 from mpcrt.transport.tls import TlsContext
 
 SPIN = 300e-6
-"""Seconds that `recv` asks again and again before it sleeps. Where other programs want the cores longer is worse: relu of
-one element took 12 ms in the median with 0.3 ms, 19 with 1.5 and 24 with 3 (two cores, load 10 to 19)."""
+"""Seconds that `recv` asks again and again before it sleeps. Longer is worse where other programs want the cores: relu
+of one element took 12 ms with 0.3 ms, 19 with 1.5 and 24 with 3 (medians; two cores, load 10 to 19)."""
 SLICE = 0.1
 """Seconds between two looks at the clock's duties."""
 CLOSE_SECONDS = 5.0
