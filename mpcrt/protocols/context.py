@@ -16,6 +16,8 @@ from mpcrt.protocols.shares import Drawn, Known, Narrow, Share
 from mpcrt.ring import kernels, prg
 from mpcrt.ring.sources import Drawing, Source
 
+WORD = np.dtype(np.uint64)
+
 
 class Positions:
     """Debugging: refuses a position that is used as a mask or share twice."""

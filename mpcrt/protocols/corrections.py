@@ -10,7 +10,7 @@ from time import perf_counter
 import numpy as np
 
 from mpcrt.errors import ProtocolError
-from mpcrt.protocols.context import concatenated
+from mpcrt.protocols.context import WORD, concatenated
 from mpcrt.transport.link import Address, Kind, Link
 
 PACKED_WORDS = 1 << 13
@@ -38,7 +38,7 @@ class Reader:
             limit = 8 * max(words, PACKED_WORDS)
             address = Address(Kind.DEAL, self.call, 0, self.count)
             arrays = self.link.recv(self.dealer, address, limit=limit)
-            if len(arrays) != 1 or arrays[0].dtype != np.uint64 or arrays[0].ndim != 1:
+            if len(arrays) != 1 or arrays[0].dtype != WORD or arrays[0].ndim != 1:
                 raise ProtocolError(f"{self.dealer} sent a malformed correction {address}")
             self.message, self.position, self.count = arrays[0], 0, self.count + 1
         start, self.position = self.position, self.position + words

@@ -14,7 +14,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Held, Schedule, Step
 from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
-from mpcrt.protocols.context import OnlineContext, Positions, Request, concatenated, stream_of
+from mpcrt.protocols.context import WORD, OnlineContext, Positions, Request, concatenated, stream_of
 from mpcrt.protocols.corrections import DEALT, Reader
 from mpcrt.protocols.execute import Execution, Observer
 from mpcrt.protocols.keys import Keys
@@ -118,7 +118,7 @@ class OnlineRun:
 
     def received(self, peer: str, address: Address, size: int) -> np.ndarray:
         arrays = self.link.recv(peer, address, limit=8 * size)
-        if len(arrays) != 1 or arrays[0].dtype != np.uint64 or arrays[0].shape != (size,):
+        if len(arrays) != 1 or arrays[0].dtype != WORD or arrays[0].shape != (size,):
             raise ProtocolError(f"{peer} sent an opening of another size than {size} words in {address}")
         return arrays[0]
 

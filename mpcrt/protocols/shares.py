@@ -234,9 +234,6 @@ class Joined(Share):
             self.parts = [Known(np.concatenate([p.words() for p in self.parts]))]
         return self.parts[0].words()
 
-    def source(self) -> Source:
-        return self.parts[0].source() if len(self.parts) == 1 else self.words()
-
     def part(self, low: int, high: int) -> Share:
         start = 0
         for p in self.parts:
@@ -244,6 +241,11 @@ class Joined(Share):
                 return p.part(low - start, high - start)
             start += p.size
         return Known(self.words()[low:high])
+
+
+def joined(parts: Sequence[Share]) -> Share:
+    """Shares one after the other."""
+    return parts[0] if len(parts) == 1 else Joined(parts)
 
 
 class Mapped(Share):

@@ -8,7 +8,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
-from mpcrt.protocols.shares import Joined, Share, Wire
+from mpcrt.protocols.shares import Share, Wire, joined
 
 BETA = 0
 
@@ -44,7 +44,7 @@ def lift_online(ctx, b: Wire) -> Share:
 
 @assemble("online", "lift")
 def lift_share(ctx, pieces, b: Wire) -> Share:
-    return Joined(pieces)
+    return joined(pieces)
 
 
 @dealer("lift")

@@ -16,7 +16,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, local, online, plaintext
-from mpcrt.protocols.shares import Dealt, Fork, Joined, Known, Share, Wire, sign_source
+from mpcrt.protocols.shares import Dealt, Fork, Known, Share, Wire, joined, sign_source
 from mpcrt.ring import kernels
 
 MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
@@ -84,7 +84,7 @@ def mask_shares_online(ctx, wire: Wire):
 
 @assemble("online", "mask_shares")
 def mask_shares_wire(ctx, pieces, wire: Wire) -> Wire:
-    return Wire(wire.opened, Joined(pieces))
+    return Wire(wire.opened, joined(pieces))
 
 
 @dealer("mask_shares")
@@ -151,7 +151,7 @@ def fork_shares_online(ctx, value: Fork):
 
 @assemble("online", "fork_shares")
 def forked(ctx, pieces, value: Fork) -> Fork:
-    return Fork(value.wire, value.bits, Joined([p[0] for p in pieces]), Joined([p[1] for p in pieces]))
+    return Fork(value.wire, value.bits, joined([p[0] for p in pieces]), joined([p[1] for p in pieces]))
 
 
 @dealer("fork_shares")
