@@ -100,3 +100,20 @@ def test_values_are_let_go_at_their_last_use():
     assert made == {v for s in stages for v in s.freed}
     for i, s in enumerate(stages):
         assert not set(s.freed).intersection(v for later in stages[i + 1 :] for v in later.operands)
+
+
+def test_the_first_corrections_leave_before_later_ones_are_made(rng):
+    """Of a comparison, the tables alone: parties open their first bits with them while the dealer goes on."""
+    dealt = []
+
+    def recorder(name):
+        def record(direction, peer, address, buffers):
+            if (name, direction, address.kind) == ("dealer", "sent", Kind.DEAL):
+                dealt.append(sum(b.size for b in buffers))
+
+        return record
+
+    plan = plan_of(lambda b, x: b.negative(x), REAL)
+    run(plan, inputs(rng, 1), recorder=recorder)
+    (step,) = [s for s in schedule(plan, 2).steps if s.rule == "msb"]
+    assert dealt[0] == step.attrs["spec"].table_words < sum(dealt)
