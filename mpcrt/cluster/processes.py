@@ -54,7 +54,8 @@ class Processes:
                     pass_fds=tuple(inherited.values()),
                     env=dict(environment) if environment is not None else None,
                     cwd=directory,
-                    start_new_session=True,
+                    # not a session of its own: Linux weighs sessions, and a yield would not reach another's process
+                    process_group=0,
                 )
                 self._relay_output(name)
         except BaseException:

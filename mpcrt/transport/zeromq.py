@@ -17,9 +17,10 @@ from mpcrt.transport.session import Session
 from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
 from mpcrt.transport.tls import TlsContext
 
-SPIN = 300e-6
-"""Seconds that `recv` asks again and again before it sleeps. Longer is worse where other programs want the cores: relu
-of one element took 12 ms with 0.3 ms, 19 with 1.5 and 24 with 3 (medians; two cores, load 10 to 19)."""
+SPIN = 1e-3
+"""Seconds that `recv` asks again and again before it sleeps, and an idle core with it, which wakes late: with three
+processes on two cores relu of one element takes 3.4 ms with 0.3 ms and 3.1 with 1 or 3, mlp_64 16.8, 14.9 and 15.3
+(medians of 7 interleaved runs' medians)."""
 SLICE = 0.1
 """Seconds between two looks at the clock's duties."""
 CLOSE_SECONDS = 5.0
