@@ -6,6 +6,7 @@ import click
 
 from mpcrt.cli.shell import HELP
 from mpcrt.cluster import certificates
+from mpcrt.errors import ConfigError
 
 _directory = click.option(
     "--directory",
@@ -44,9 +45,15 @@ def init(directory: Path, name: str, days: int) -> None:
 @click.argument("parties", nargs=-1, required=True, metavar="PARTY...")
 @_directory
 @click.option("--days", default=certificates.PARTY_DAYS, show_default=True, help="How long they are valid.")
-def issue(parties: tuple[str, ...], directory: Path, days: int) -> None:
+@click.option("--replace", is_flag=True, help="Make new ones for parties that have some already.")
+def issue(parties: tuple[str, ...], directory: Path, days: int, replace: bool) -> None:
     """Make a key and a certificate for each PARTY, signed by the authority in the directory."""
     authority = certificates.read_authority(directory)
+    for party in parties:
+        files = certificates.party_files(directory, party)
+        for file in (files.certificate, files.key):
+            if file.exists() and not replace:
+                raise ConfigError(f"{file} exists; --replace makes a new key and certificate for {party}")
     for party in parties:
         files = certificates.write_party(authority, directory, party, days)
         click.echo(f"made {files.certificate} and {files.key}")

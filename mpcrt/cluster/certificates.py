@@ -94,10 +94,15 @@ def read_authority(directory: Path) -> Authority:
     return Authority(certificate, key)
 
 
+def party_files(directory: Path, party: str) -> TlsFiles:
+    """Where `write_party` writes."""
+    return TlsFiles(directory / CA_CERTIFICATE, directory / f"{party}.pem", directory / f"{party}.key")
+
+
 def write_party(authority: Authority, directory: Path, party: str, days: int = PARTY_DAYS) -> TlsFiles:
     """Signs `party` into `directory` (party.pem, party.key with mode 0600), replacing what was there."""
     certificate, key = sign_party(authority, party, days)
-    files = TlsFiles(directory / CA_CERTIFICATE, directory / f"{party}.pem", directory / f"{party}.key")
+    files = party_files(directory, party)
     _write(files.key, key, 0o600)
     _write(files.certificate, certificate, 0o644)
     return files

@@ -132,7 +132,8 @@ def explain(model: type[BaseModel], error: Any) -> str:
     kind, value = error["type"], error["input"]
     if kind == "extra_forbidden":
         allowed = list(_model_at(model, parents).model_fields)
-        return f"unknown key{suggestion(str(key), allowed)}; the keys allowed here are {listing(allowed)}"
+        meant = suggestion(str(key), allowed)
+        return f"unknown key{meant}{' The' if meant else '; the'} keys allowed here are {listing(allowed)}"
     if kind == "missing":
         return f"is missing; the keys here are {listing(_model_at(model, parents).model_fields)}"
     if kind == "value_error":

@@ -136,7 +136,7 @@ def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster], profil
         number, text = (service.number, service.text) if service else (0, "")
         if isinstance(error, DisagreementError):
             time.sleep(2 * DISAGREEMENT_SECONDS)
-        failure = as_failure(error, f"call {number}")
+        failure = as_failure(error, f"call {number}", MpcrtError)
         if not isinstance(failure, PeerFailed):
             link.abort(failure_of(failure, link.name, text.split("(")[0], number))
         raise public_failure(failure) from error
@@ -170,7 +170,7 @@ def run_program(
         session.finish()
         return 0
     except BaseException as error:
-        failure = as_failure(error, "main()") if session.failure is None else session.failure
+        failure = as_failure(error, "main()", UserFunctionError) if session.failure is None else session.failure
         if session.failure is None:
             if not isinstance(failure, KeyboardInterrupt):
                 engine.opened.wait(config.timeouts.connect + GRACE)  # or the others would wait for this party in vain
@@ -202,8 +202,11 @@ def run_main(program: Path, arguments: Sequence[str]) -> None:
     """Import the program and run its main; sys.exit() in it is an end like any other."""
     sys.argv = [str(program), *arguments]
     try:
-        main = programs.main_of(programs.load(program), program)
-        programs.call_main(main, arguments)
+        try:
+            module = programs.load(program)
+        except Exception as error:
+            raise as_failure(error, f"importing {program.name}", UserFunctionError) from error
+        programs.call_main(programs.main_of(module, program), arguments)
     except SystemExit as end:
         if end.code in (None, 0):
             return
@@ -212,12 +215,11 @@ def run_main(program: Path, arguments: Sequence[str]) -> None:
         raise UserFunctionError(f"{program.name} ended with sys.exit({end.code!r})"[:200]) from None
 
 
-def as_failure(error: BaseException, where: str) -> BaseException:
-    """What ended the run: mpcrt's own errors and interrupts as they are, anything else as the user's."""
+def as_failure(error: BaseException, where: str, kind: type[MpcrtError]) -> BaseException:
+    """What ended the run: mpcrt's own errors and interrupts as they are, anything else, logged, as one of `kind`."""
     if isinstance(error, MpcrtError | KeyboardInterrupt):
         return error
     log.error("%s failed", where, exc_info=error)
-    kind = UserFunctionError if where == "main()" else MpcrtError
     return kind(f"{where} failed: {type(error).__name__}; the traceback is in this log")
 
 

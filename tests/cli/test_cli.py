@@ -219,6 +219,12 @@ def test_certificates_from_the_command_line(tmp_path):
     assert again.exit_code == 2 and "exists" in again.stderr
     issued = invoke("certs", "issue", "alice", "dealer", "--directory", directory, "--days", "3")
     assert issued.exit_code == 0, issued.output
+    key = (directory / "alice.key").read_bytes()
+    twice = invoke("certs", "issue", "carol", "alice", "--directory", directory)
+    assert twice.exit_code == 2 and "--replace makes a new key and certificate for alice" in twice.stderr
+    assert (directory / "alice.key").read_bytes() == key and not (directory / "carol.pem").exists()
+    renewed = invoke("certs", "issue", "alice", "--directory", directory, "--replace")
+    assert renewed.exit_code == 0 and (directory / "alice.key").read_bytes() != key
     shown = invoke("certs", "show", directory / "alice.pem", directory / "ca.pem")
     assert shown.exit_code == 0
     assert "alice" in shown.output and "CN=mpcrt trial" in shown.output and "valid" in shown.output

@@ -17,6 +17,7 @@ import pytest
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.config import Party
 from mpcrt.cluster.sockets import close_all, free_ports_cluster
+from mpcrt.errors import UserFunctionError
 from mpcrt.runtime import current, main
 from mpcrt.runtime.engine import Engine
 from mpcrt.runtime.hello import greet
@@ -72,7 +73,7 @@ def run_world(
             world.results[name] = chosen(session)
             session.finish()
         except BaseException as error:
-            failure = session.failure or main.as_failure(error, "main()")
+            failure = session.failure or main.as_failure(error, "main()", UserFunctionError)
             if session.failure is None:
                 engine.opened.wait(5)
                 engine.tell(failure, "main", session.number)

@@ -183,6 +183,7 @@ def test_a_peer_that_does_not_come_up_is_named(launcher):
         ("x = 1\n", 2, "a program has a function main()"),
         ("def main():\n    raise RuntimeError('no')\n", 1, "main() failed: RuntimeError"),
         ("import sys\ndef main():\n    sys.exit(2)\n", 2, "refused its arguments"),
+        ("def main(:\n    pass\n", 1, "importing program.py failed: SyntaxError"),
     ],
 )
 def test_programs_that_cannot_run(launcher, text, code, message):
