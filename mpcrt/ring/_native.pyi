@@ -5,12 +5,12 @@ from collections.abc import Sequence
 import numpy
 from numpy.typing import NDArray
 
-Given = tuple[NDArray[numpy.uint64] | None, Sequence[tuple["Key", int, int, int]]]
+from mpcrt.ring.sources import Source
 
 class Key:
     def __init__(self, arg: bytes, /) -> None: ...
 
-def stream_op(key: Key, high: int, low: int, offset: int, out: NDArray[numpy.uint64], op: int) -> None: ...
+def stream_op(key: Key, stream: int, offset: int, out: NDArray[numpy.uint64], op: int) -> None: ...
 def matmul(a: NDArray[numpy.uint64], b: NDArray[numpy.uint64], out: NDArray[numpy.uint64], threads: int) -> None: ...
 def conv(
     x: NDArray[numpy.uint64],
@@ -31,7 +31,7 @@ def levels() -> list[str]: ...
 def set_level(arg: str, /) -> None: ...
 def look_up(
     opened: NDArray[numpy.uint64],
-    tables: Given,
+    tables: Source,
     words_per_plane: int,
     drop: int,
     width: int,
@@ -43,19 +43,19 @@ def look_up(
     sign: NDArray[numpy.uint64],
 ) -> None: ...
 def deal_tables(
-    mask: Given,
+    mask: Source,
     n: int,
     words_per_plane: int,
     drop: int,
     width: int,
     block: int,
     equal: bool,
-    less: Given,
+    less: Source,
     tables: NDArray[numpy.uint64],
     sign: NDArray[numpy.uint64],
 ) -> None: ...
 def planes(
-    steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[tuple[int, Given]]
+    steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[tuple[int, Source]]
 ) -> None: ...
 
 TEMPORARIES: int = 7
@@ -64,7 +64,7 @@ MOST_TEMPORARIES: int = 1024
 
 def series_sum(
     arg0: NDArray[numpy.uint64],
-    arg1: Given,
+    arg1: Source,
     arg2: int,
     arg3: int,
     arg4: int,
@@ -76,7 +76,7 @@ def series_sum(
     /,
 ) -> None: ...
 def series_deal(
-    arg0: Given,
+    arg0: Source,
     arg1: int,
     arg2: int,
     arg3: int,
@@ -85,13 +85,13 @@ def series_deal(
     arg6: NDArray[numpy.float64],
     arg7: NDArray[numpy.float64],
     arg8: NDArray[numpy.float64],
-    arg9: Given,
+    arg9: Source,
     arg10: NDArray[numpy.uint64],
     /,
 ) -> None: ...
 def exp_sum(
     arg0: NDArray[numpy.uint64],
-    arg1: Given,
+    arg1: Source,
     arg2: int,
     arg3: int,
     arg4: int,
@@ -101,13 +101,13 @@ def exp_sum(
     /,
 ) -> None: ...
 def exp_deal(
-    arg0: Given,
+    arg0: Source,
     arg1: int,
     arg2: int,
     arg3: float,
     arg4: NDArray[numpy.float64],
     arg5: NDArray[numpy.float64],
-    arg6: Given,
+    arg6: Source,
     arg7: NDArray[numpy.uint64],
     /,
 ) -> None: ...
@@ -124,37 +124,43 @@ def chebyshev_sum(
 def cross(
     dx: NDArray[numpy.uint64],
     dy: NDArray[numpy.uint64],
-    lx: Given,
-    ly: Given,
-    mask: Given,
+    lx: Source,
+    ly: Source,
+    mask: Source,
     lead: bool,
     out: NDArray[numpy.uint64],
 ) -> None: ...
-def absorb(lx: Given, ly: Given, mask: Given, out: NDArray[numpy.uint64]) -> None: ...
+def absorb(lx: Source, ly: Source, mask: Source, out: NDArray[numpy.uint64]) -> None: ...
 def settle(
     opened: NDArray[numpy.uint64],
     bits: int,
-    sign: Given,
+    sign: Source,
     narrow: bool,
-    top: Given,
+    top: Source,
     lead: bool,
     out: NDArray[numpy.uint64],
 ) -> None: ...
 def select(
     bits: NDArray[numpy.uint64],
-    beta: Given,
+    beta: Source,
     lead: bool,
     opened: NDArray[numpy.uint64],
     drop: int,
-    narrow: bool,
-    terms: Sequence[tuple[Given, Given]],
+    terms: Sequence[tuple[Source, Source]],
+    out: NDArray[numpy.uint64],
+) -> None: ...
+def multiply(
+    x: tuple[NDArray[numpy.uint64], int, Source, Source],
+    y: tuple[NDArray[numpy.uint64], int, Source, Source],
+    products: Sequence[tuple[int, int, bool, Source]],
+    lead: bool,
     out: NDArray[numpy.uint64],
 ) -> None: ...
 def deal(
     n: int,
-    mask: Given,
+    mask: Source,
     bits: NDArray[numpy.uint64] | None,
-    rows: Sequence[tuple[int, bool, Given]],
+    rows: Sequence[tuple[int, bool, Source]],
     out: NDArray[numpy.uint64],
 ) -> None: ...
 

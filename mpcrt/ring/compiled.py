@@ -9,7 +9,7 @@ from mpcrt.ring import _native, reference
 from mpcrt.ring.compiled_blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.compiled_prg import NativePrg
 from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
-from mpcrt.ring.compiled_steps import absorb, cross, deal, select, settle
+from mpcrt.ring.compiled_steps import absorb, cross, deal, multiply, select, settle
 from mpcrt.ring.reference import conv_shape, matmul_shape
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "levels",
     "look_up",
     "matmul",
+    "multiply",
     "pack",
     "select",
     "set_level",

@@ -4,7 +4,7 @@ import numpy as np
 
 from mpcrt.ring import _native, blocks, plane_programs
 from mpcrt.ring.blocks import CompareSpec, Level
-from mpcrt.ring.compiled_sources import given
+from mpcrt.ring.compiled_prg import drawable
 from mpcrt.ring.sources import Drawing, Source
 
 _NATIVE_BLOCKS = (4, 6)
@@ -15,12 +15,11 @@ def deal_tables(
 ) -> tuple[np.ndarray, np.ndarray]:
     """The tables of n masks less what others draw of them, and the masks' signs; see blocks.deal_tables."""
     size = blocks.padded(n) // 64 * spec.table_words
-    others = given(less, size)
-    if spec.block not in _NATIVE_BLOCKS or not spec.width or others[0] is not None:
+    if spec.block not in _NATIVE_BLOCKS or not spec.width or not drawable(less):
         return blocks.deal_tables(mask, n, spec, less)
     tables, sign = np.empty(size, np.uint64), _sign(n, spec)
     sizes = blocks.words_per_plane(n), spec.drop, spec.width, spec.block
-    _native.deal_tables(given(mask, n), n, *sizes, spec.equal, others, tables, sign)
+    _native.deal_tables(mask, n, *sizes, spec.equal, less, tables, sign)
     return tables, sign
 
 
@@ -35,8 +34,7 @@ def look_up(
     shape = (blocks.padded(n) // (64 * width), spec.blocks, width)
     eq, sign = np.empty(shape, np.uint64), _sign(n, spec)
     lt = np.zeros(shape, np.uint64) if spec.equal else np.empty(shape, np.uint64)
-    share = given(tables, blocks.padded(n) // 64 * spec.table_words, xor=True)
-    _native.look_up(opened, share, width, spec.drop, spec.width, spec.block, spec.equal, lead, lt, eq, sign)
+    _native.look_up(opened, tables, width, spec.drop, spec.width, spec.block, spec.equal, lead, lt, eq, sign)
     return lt, eq, sign
 
 
@@ -44,17 +42,11 @@ def _sign(n: int, spec: CompareSpec) -> np.ndarray:
     return np.empty(0 if spec.equal or spec.drop + spec.width > 63 else -(-n // 64), np.uint64)
 
 
-def _run(program: np.ndarray, written: list[np.ndarray], read: list[tuple[int, Source]]) -> None:
-    """Runs a program on planes: arrays written, and (planes a superblock, source) of those read."""
-    superblocks, _, width = written[0].shape
-    operands = [(planes, given(source, superblocks * planes * width, xor=True)) for planes, source in read]
-    _native.planes(program, written, operands)
-
-
 def gather(level: Level, lt: np.ndarray, eq: np.ndarray, mask: Source) -> np.ndarray:
     """The planes this level opens under my mask; see blocks.gather."""
     out = np.empty((lt.shape[0], level.opened, lt.shape[2]), np.uint64)
-    _run(plane_programs.gathering(level), [out], [(level.inputs, lt), (level.inputs, eq), (level.opened, mask)])
+    operands = (level.inputs, lt), (level.inputs, eq), (level.opened, mask)
+    _native.planes(plane_programs.gathering(level), [out], operands)
     return out
 
 
@@ -66,7 +58,7 @@ def deal_products(
     if scratch > _native.MOST_TEMPORARIES or not less:
         return blocks.deal_products(level, superblocks, width, masks, less)
     out = np.empty((superblocks, level.products, width), np.uint64)
-    _run(steps, [out], [(level.opened, masks), (level.products, less)])
+    _native.planes(steps, [out], ((level.opened, masks), (level.products, less)))
     return out
 
 
@@ -85,6 +77,6 @@ def evaluate(
         return blocks.evaluate(level, opened, masks, products, lt, eq, lead)
     shape = (lt.shape[0], len(level.nodes), lt.shape[2])
     out_lt, out_eq = np.empty(shape, np.uint64), np.empty(shape, np.uint64)
-    operands = [(level.opened, opened), (level.opened, masks), (level.products, products)]
-    _run(steps, [out_lt, out_eq], [*operands, (level.inputs, lt), (level.inputs, eq)])
+    operands = (level.opened, opened), (level.opened, masks), (level.products, products)
+    _native.planes(steps, [out_lt, out_eq], (*operands, (level.inputs, lt), (level.inputs, eq)))
     return out_lt, out_eq

@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from mpcrt.ring import _native, samples, tables
-from mpcrt.ring.compiled_sources import given
+from mpcrt.ring.compiled_prg import drawable
 from mpcrt.ring.reference_steps import placed
 from mpcrt.ring.samples import COEFFICIENT_BITS, Basis, Chebyshev, Exp, Series
 from mpcrt.ring.sources import Drawing, Source, drawn
@@ -19,38 +19,37 @@ from mpcrt.ring.sources import Drawing, Source, drawn
 def evaluate_samples(basis: Basis, d: np.ndarray, shares: Source, out: np.ndarray | None = None) -> np.ndarray:
     """sum_i phi_i(D_low) S_i[D_top] mod 2^64; see reference.evaluate_samples."""
     d = np.ascontiguousarray(d).reshape(-1)
-    out, words = placed(out, d.size), samples.words(basis) * d.size
+    out = placed(out, d.size)
     if isinstance(basis, Exp):
         origin = (basis.offset << basis.input_fraction) % 2**64
         bits, table = basis.input_fraction + 3, tables.exponential()
-        _native.exp_sum(d, given(shares, words), origin, bits, basis.public_bits, table, tables.EXP_BITS, out)
+        _native.exp_sum(d, shares, origin, bits, basis.public_bits, table, tables.EXP_BITS, out)
     elif isinstance(basis, Series):
         sizes = basis.multiplier, basis.first, basis.step, len(basis.coefficients), basis.public_bits
-        _native.series_sum(d, given(shares, words), *sizes, *tables.trigonometric(), out)
+        _native.series_sum(d, shares, *sizes, *tables.trigonometric(), out)
     else:
         sizes = basis.window_bits, basis.table_bits, basis.degree, basis.public_bits
-        _native.chebyshev_sum(d, np.ascontiguousarray(drawn(shares, words)), *sizes, out)
+        _native.chebyshev_sum(d, np.ascontiguousarray(drawn(shares, samples.words(basis) * d.size)), *sizes, out)
     return out
 
 
 def deal_samples(basis: Basis, mask: Source, n: int, less: tuple[Drawing, ...] = ()) -> np.ndarray:
     """The samples of n masks less what others draw of them, uint64[words, n]; see reference.deal_samples."""
-    others = given(less, samples.words(basis) * n)
-    if isinstance(basis, Chebyshev) or others[0] is not None:
+    if isinstance(basis, Chebyshev) or not drawable(less):
         out = basis.deal(drawn(mask, n)) if isinstance(basis, Chebyshev) else deal_samples(basis, mask, n)
         for prg, stream, offset in less:
             prg.subtract(stream, out, offset)
         return out
-    out, masks = np.empty((samples.words(basis), n), np.uint64), given(mask, n)
+    out = np.empty((samples.words(basis), n), np.uint64)
     if isinstance(basis, Exp):
         table, steps = _exponentials(basis.offset, basis.fraction - basis.public_bits)
         unit = math.ldexp(1.0, -basis.input_fraction)
-        _native.exp_deal(masks, n, basis.input_fraction + 3, unit, table, steps, others, out)
+        _native.exp_deal(mask, n, basis.input_fraction + 3, unit, table, steps, less, out)
     else:
         scale = 2.0 ** (basis.fraction - basis.public_bits - COEFFICIENT_BITS)
         coefficients = np.array([a * scale for a in basis.coefficients])
         sizes = n, basis.multiplier, basis.first, basis.step, basis.odd
-        _native.series_deal(masks, *sizes, coefficients, *_directions(), others, out)
+        _native.series_deal(mask, *sizes, coefficients, *_directions(), less, out)
     return out
 
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpcrt.ring import _native, reference_steps
-from mpcrt.ring.compiled_sources import given
-from mpcrt.ring.reference_steps import Row, placed
+from mpcrt.ring.compiled_prg import drawable
+from mpcrt.ring.reference_steps import Factor, Row, TermProduct, placed
 from mpcrt.ring.sources import Source
 
 
@@ -15,14 +15,14 @@ def cross(
 ) -> np.ndarray:
     """lead dx dy - dx ly - lx dy + mask; see reference_steps.cross."""
     dx, dy = np.ascontiguousarray(dx).reshape(-1), np.ascontiguousarray(dy).reshape(-1)
-    n, out = dx.size, placed(out, dx.size)
-    _native.cross(dx, dy, given(lx, n), given(ly, n), given(mask, n), lead, out)
+    out = placed(out, dx.size)
+    _native.cross(dx, dy, lx, ly, mask, lead, out)
     return out
 
 
 def absorb(lx: Source, ly: Source, mask: Source, out: np.ndarray) -> np.ndarray:
     """mask - lx ly; see reference_steps.absorb."""
-    _native.absorb(given(lx, out.size), given(ly, out.size), given(mask, out.size), out)
+    _native.absorb(lx, ly, mask, out)
     return out
 
 
@@ -31,8 +31,8 @@ def settle(
 ) -> np.ndarray:
     """lead P + q 2^(64-k) m - R; see reference_steps.settle."""
     opened = np.ascontiguousarray(opened).reshape(-1)
-    n, out, narrow = opened.size, placed(out, opened.size), bits <= 32
-    _native.settle(opened, bits, given(sign, n, narrow=narrow), narrow, given(top, n), lead, out)
+    out = placed(out, opened.size)
+    _native.settle(opened, bits, sign, bits <= 32, top, lead, out)
     return out
 
 
@@ -47,21 +47,24 @@ def select(
 ) -> np.ndarray:
     """A (c + g beta) + sum of c_j (c a_j + g beta a_j); see reference_steps.select."""
     opened = np.ascontiguousarray(opened).reshape(-1)
-    n, out, narrow = opened.size, placed(out, opened.size), drop <= 32
-    parts = [
-        (given(share, n, narrow=j > 0 and narrow), given(crossed, n, narrow=j > 0 and narrow))
-        for j, (share, crossed) in enumerate(terms)
-    ]
-    _native.select(bits, given(beta, n), lead, opened, drop, narrow, parts, out)
+    out = placed(out, opened.size)
+    _native.select(bits, beta, lead, opened, drop, terms, out)
+    return out
+
+
+def multiply(
+    x: Factor, y: Factor, products: Sequence[TermProduct], lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """My share of the product of two factors but the dealer's term; see reference_steps.multiply."""
+    out = placed(out, x[0].size)
+    _native.multiply(x, y, products, lead, out)
     return out
 
 
 def deal(n: int, mask: Source, bits: np.ndarray | None, rows: Sequence[Row]) -> np.ndarray:
     """The dealer's vectors less what others draw; see reference_steps.deal."""
-    less = [given(drawings, (n + 1) // 2 if narrow else n) for _, narrow, drawings in rows]
-    if any(array is not None for array, _ in less):
+    if not all([drawable(less) for _, _, less in rows]):
         return reference_steps.deal(n, mask, bits, rows)
-    out = np.empty(sum((n + 1) // 2 if narrow else n for _, narrow, _ in rows), np.uint64)
-    native = [(shift, narrow, others) for (shift, narrow, _), others in zip(rows, less, strict=True)]
-    _native.deal(n, given(mask, n), bits, native, out)
+    out = np.empty(sum([(n + 1) // 2 if narrow else n for _, narrow, _ in rows]), np.uint64)
+    _native.deal(n, mask, bits, rows, out)
     return out

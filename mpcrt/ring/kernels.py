@@ -14,7 +14,7 @@ import numpy as np
 
 from mpcrt.ring import reference
 from mpcrt.ring.blocks import CompareSpec, Level
-from mpcrt.ring.reference_steps import Row
+from mpcrt.ring.reference_steps import Factor, Row, TermProduct
 from mpcrt.ring.samples import Basis
 from mpcrt.ring.sources import Drawing, Source
 
@@ -184,6 +184,13 @@ def select(
 ) -> np.ndarray:
     """My share of a selected value, from the public bits and the dealt shares; see reference_steps.select."""
     return _active.select(bits, beta, lead, opened, drop, terms, out)
+
+
+def multiply(
+    x: Factor, y: Factor, products: Sequence[TermProduct], lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """My share of the product of two factors but the dealer's term; see reference_steps.multiply."""
+    return _active.multiply(x, y, products, lead, out)
 
 
 def deal(n: int, mask: Source, bits: np.ndarray | None, rows: Sequence[Row]) -> np.ndarray:

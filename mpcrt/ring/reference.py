@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.modes import CTR
 from mpcrt.ring import samples
 from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
-from mpcrt.ring.reference_steps import absorb, cross, deal, select, settle
+from mpcrt.ring.reference_steps import absorb, cross, deal, multiply, select, settle
 from mpcrt.ring.samples import Basis
 from mpcrt.ring.sources import Drawing, Source, drawn
 
@@ -34,6 +34,7 @@ __all__ = [
     "gather",
     "look_up",
     "matmul",
+    "multiply",
     "pack",
     "select",
     "settle",

@@ -11,6 +11,11 @@ ONE = np.uint64(1)
 Row = tuple[int, bool, tuple[Drawing, ...]]
 """A vector to deal: the mask's shift to the right, whether it goes as 32-bit values, and what others draw of it."""
 
+Factor = tuple[np.ndarray, int, Source, Source]
+"""D, and my shares of what the dealer knows: of a wire (0, l, None); of a fork (k, R, m), m narrow for k <= 32."""
+TermProduct = tuple[int, int, bool, Source]
+"""(i, j, narrow, share): of l or R (0) or m (1) of one factor times that of the other, modulo 2^32 where narrow."""
+
 
 def cross(
     dx: np.ndarray, dy: np.ndarray, lx: Source, ly: Source, mask: Source, lead: bool, out: np.ndarray | None = None
@@ -89,6 +94,35 @@ def select(
         part += drawn(share, n, narrow=narrow) & c
         total += part * carry if j else np.negative(part)
     return np.add(total, 0, out=placed(out, n))
+
+
+def multiply(
+    x: Factor, y: Factor, products: Sequence[TermProduct], lead: bool, out: np.ndarray | None = None
+) -> np.ndarray:
+    """My share of x y but for (l_x or R_x)(l_y or R_y), the dealer's: [x] A_y + A_x [y - A_y] + sum c_i c_j [a_i a_j],
+    where a factor is A + sum of c_j a_j: D - l, or P - R + q 2^(64-k) m."""
+    (ax, cx, out_x), (ay, cy, out_y) = _factor(x), _factor(y)
+    if lead:
+        out_x += ax
+    out_x *= ay
+    out_y *= ax
+    out_x += out_y
+    for i, j, narrow, source in products:
+        share = drawn(source, ax.size, narrow=narrow)
+        if i and j:
+            out_x += cx * cy * share
+        else:
+            out_x -= (cx if i else cy) * share
+    return np.add(out_x, 0, out=placed(out, ax.size))
+
+
+def _factor(factor: Factor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A, m's coefficient (0 of a wire), and my share of the value less A."""
+    opened, bits, share, sign = factor
+    if bits:
+        public, carry = fork_public(opened, bits)
+        return public, carry, settle(opened, bits, sign, share, False)
+    return opened, np.zeros_like(opened), np.negative(drawn(share, opened.size))
 
 
 def deal(n: int, mask: Source, bits: np.ndarray | None, rows: Sequence[Row]) -> np.ndarray:

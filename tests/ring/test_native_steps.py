@@ -76,6 +76,23 @@ def test_select(n, seed, lead, drop, count, beta, kind):
 
 
 @few
+@given(SIZES, SEEDS, st.booleans(), st.integers(0, 63), st.integers(0, 63), KINDS, st.booleans())
+def test_multiply(n, seed, lead, x, y, kind, narrow):
+    rng = np.random.default_rng(seed)
+    factors = [
+        (words(rng, n), k, source(rng, kind, n), source(rng, kind, (n + 1) // 2 if k <= 32 else n) if k else None)
+        for k in (x, y)
+    ]
+    products = [
+        (i, j, narrow, source(rng, kind, (n + 1) // 2 if narrow else n))
+        for i, j in ((0, 1), (1, 0), (1, 1))
+        if (x or not i) and (y or not j)
+    ]
+    arguments = factors[0], factors[1], products, lead
+    assert np.array_equal(compiled.multiply(*arguments), reference.multiply(*arguments))
+
+
+@few
 @given(
     SIZES,
     SEEDS,

@@ -8,9 +8,9 @@ included, not 5. The owner of y alone (x any wire, dot and conv) adds its own [l
 product, and the dealer's term is that of the other parties' shares of l_x. ABY2.0, ePrint 2020/1225, section 3.1, with
 a dealer in place of the setup.
 
-Elementwise products of forks (truncated wires) expand over their terms, see `form`; the dealer shares the product of
-each pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), which is deferred. Saves the round of a
-re-mask.
+Elementwise products of forks (truncated wires) expand over their terms (`dealer_form`); the dealer shares the
+product of each pair of dealer-known vectors, but the one of (R_x or l_x)(R_y or l_y), which is deferred. Saves the
+round of a re-mask.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ from mpcrt.protocols.ops.truncation import MASK
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Fork, Known, Wire, sign_source
 from mpcrt.ring import kernels
-from mpcrt.ring.reference_steps import fork_public
+from mpcrt.ring.reference_steps import Factor
 
 PRODUCT = 16
 """First role of dealt products of form terms."""
@@ -160,25 +160,15 @@ def width_of(shift: int) -> int:
     return 4 if shift >= 32 else 8
 
 
-def form(value: Wire | Fork) -> tuple[np.ndarray, list[np.ndarray | None]]:
-    """(A, coefficients) with value = A + sum of c_j a_j, None for -1, dealer-known a_j: a wire is D - l; a fork is
-    P - R + q 2^(64-k) m."""
+def factor(value: Wire | Fork) -> Factor:
+    """What a product's kernel takes of it."""
     if isinstance(value, Wire):
-        return value.opened, [None]
-    public, carry = fork_public(value.wire.opened, value.bits)
-    return public, [None, carry]
-
-
-def share_of(value: Wire | Fork, lead: bool) -> np.ndarray:
-    """My share of it; A is the lead's."""
-    if isinstance(value, Wire):
-        return value.opened - value.mask.words() if lead else np.negative(value.mask.words())
-    sign = sign_source(value.sign, value.bits)
-    return kernels.settle(value.wire.opened, value.bits, sign, value.top.source(), lead)
+        return value.opened, 0, value.mask.source(), None
+    return value.wire.opened, value.bits, value.top.source(), sign_source(value.sign, value.bits)
 
 
 def dealer_form(value: Wire | Fork) -> list[np.ndarray]:
-    """The vectors a_j at the dealer."""
+    """The vectors a_j at the dealer, of A + sum of c_j a_j: a wire is D - l; a fork is P - R + q 2^(64-k) m."""
     if isinstance(value, Wire):
         return [value.mask.words()]
     mask = value.wire.mask.words()
@@ -200,19 +190,11 @@ def pairs(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[tuple[int, int, int],
 @online("multiply")
 def multiply_online(ctx, x, y):
     """[x] A_y + A_x [y - A_y], and the products of terms that the dealer shares."""
-    (ax, cx), (ay, cy) = form(x), form(y)
-    out = share_of(x, ctx.lead)
-    out *= ay
-    rest = share_of(y, False)
-    rest *= ax
-    out += rest
+    products = []
     for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
-        share, ci, cj = ctx.dealt(role, ctx.n, width).words(), cx[i], cy[j]
-        if ci is not None and cj is not None:
-            out += ci * cj * share
-        else:
-            out -= (cj if ci is None else ci) * share
-    return out
+        words, per = (ctx.n, 64) if width == 8 else ((ctx.n + 1) >> 1, 32)
+        products.append((i, j, width == 4, ctx.portion(role, words, per)))
+    return kernels.multiply(factor(x), factor(y), products, ctx.lead, ctx.out)
 
 
 @dealer("multiply")

@@ -3,11 +3,9 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
-#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
-#include <tuple>
 #include <vector>
 
 #include "table.h"
@@ -28,31 +26,52 @@ inline void require(bool condition, const char* message) {
     if (!condition) throw nb::value_error(message);
 }
 
-// The two halves of an 88-bit stream number, as Python passes it: (stream >> 24, stream & 0xffffff).
-inline Stream stream_of(uint64_t high, uint64_t low24) { return {high, low24 << 40}; }
-
-// (key, stream >> 24, stream & 0xffffff, offset), and an operand: words, or the streams it is drawn from, or neither (zeros).
-using Place = std::tuple<const Key*, uint64_t, uint64_t, uint64_t>;
-using Given = std::tuple<std::optional<Flat>, std::vector<Place>>;
-
-// The operand of `count` words, or of as many 32-bit values.
-inline Source source_of(const Given& given, size_t count, bool narrow = false) {
-    const auto& [array, places] = given;
-    Source source{nullptr, (int)places.size(), {}};
-    require(places.size() <= most_drawn && (!array || places.empty()) && (!narrow || places.size() <= 1),
-            "an operand of too many parts");
-    require(places.empty() || kernels().prg, "the portable level has no AES");
-    if (array) {
-        require(array->size() == (narrow ? (count + 1) / 2 : count), "operands differ in length");
-        source.data = array->data();
-    }
-    for (size_t i = 0; i < places.size(); ++i) {
-        const auto [key, high, low, offset] = places[i];
-        require(key, "a stream without a key");
-        source.drawn[i] = {key, stream_of(high, low), offset};
-    }
-    return source;
+// Words offset .. offset + count - 1 of a stream, by its 88-bit number.
+inline Drawn drawn_of(const Key* key, nb::handle number, uint64_t offset, size_t count) {
+    constexpr uint64_t stream_words = 2ull << 40;
+    require(kernels().prg, "the portable level has no AES");
+    const uint64_t low = PyLong_AsUnsignedLongLongMask(number.ptr());
+    const nb::object rest = nb::steal(PyNumber_Rshift(number.ptr(), nb::int_(64).ptr()));
+    const long high = rest.is_valid() ? PyLong_AsLong(rest.ptr()) : -1;
+    if (PyErr_Occurred()) throw nb::python_error();
+    require(high >= 0 && high < 1 << 24, "a stream number has 88 bits");
+    require(offset <= stream_words && count <= stream_words - offset, "words lie outside a stream");
+    return {key, {(uint64_t)high << 40 | low >> 24, low << 40}, offset};
 }
+
+// A source of mpcrt/ring/sources.py: `count` words, or as many 32-bit values, in memory, or drawn as a kernel goes, or
+// None. What no kernel can draw (another generator's words, too many parts) is drawn into memory first.
+class Operand {
+  public:
+    Operand(nb::handle given, size_t count, bool narrow = false, bool exclusive = false) {
+        const size_t words = narrow ? (count + 1) / 2 : count;
+        if (given.is_none() || (PyTuple_Check(given.ptr()) && draws(nb::borrow<nb::tuple>(given), words, narrow))) return;
+        if (PyTuple_Check(given.ptr()))
+            memory = nb::cast<Flat>(nb::module_::import_("mpcrt.ring.sources").attr("drawn")(given, words, exclusive));
+        else
+            memory = nb::cast<Flat>(given);
+        require(memory.size() == words, "operands differ in length");
+        source = {memory.data(), 0, {}};
+    }
+
+    operator const Source&() const { return source; }
+
+  private:
+    bool draws(const nb::tuple& drawings, size_t words, bool narrow) {
+        if (drawings.size() > (narrow ? 1 : most_drawn)) return false;
+        for (nb::handle each : drawings) {
+            const auto drawing = nb::cast<nb::tuple>(each);
+            const Key* key = nullptr;
+            require(drawing.size() == 3, "a drawing is a generator, a stream and an offset");
+            if (!nb::try_cast(drawing[0], key, false) || !key) return false;
+            source.drawn[source.count++] = drawn_of(key, drawing[1], nb::cast<uint64_t>(drawing[2]), words);
+        }
+        return true;
+    }
+
+    Source source{};
+    Flat memory;
+};
 
 void bind_ring(nb::module_& m);
 void bind_compare(nb::module_& m);

@@ -24,12 +24,13 @@ uint64_t* sign_of(const FlatOut& sign, const Extent& extent, const Digits& digit
     return sign.size() ? sign.data() : nullptr;
 }
 
-void look_up(Flat opened, const Given& tables, int words_per_plane, int drop, int width, int block, bool equal, bool lead,
+void look_up(Flat opened, nb::handle tables, int words_per_plane, int drop, int width, int block, bool equal, bool lead,
              FlatOut lt, FlatOut eq, FlatOut sign) {
     const Digits digits = digits_of(drop, width, block);
     const Extent extent = extent_of(opened.size(), words_per_plane);
     const size_t words = extent.superblocks() * words_per_plane * digits.blocks();
-    const Source source = source_of(tables, words << block);
+    const Operand operand(tables, words << block, false, true);
+    const Source& source = operand;
     require(source.given() && lt.size() == words && eq.size() == words, "the planes do not fit");
     const uint64_t* const d = opened.data();
     uint64_t *const lts = lt.data(), *const eqs = eq.data(), *const signs = sign_of(sign, extent, digits);
@@ -37,24 +38,29 @@ void look_up(Flat opened, const Given& tables, int words_per_plane, int drop, in
     kernels().look_up(d, extent, digits, source, equal, lead, lts, eqs, signs);
 }
 
-void deal_tables(const Given& mask, size_t n, int words_per_plane, int drop, int width, int block, bool equal,
-                 const Given& less, FlatOut tables, FlatOut sign) {
+void deal_tables(nb::handle mask, size_t n, int words_per_plane, int drop, int width, int block, bool equal,
+                 nb::handle less, FlatOut tables, FlatOut sign) {
     const Digits digits = digits_of(drop, width, block);
     const Extent extent = extent_of(n, words_per_plane);
     require(tables.size() == extent.superblocks() * words_per_plane * digits.blocks() << block, "the tables do not fit");
-    require(!std::get<0>(less), "what others draw is drawn");
-    const Source l = source_of(mask, n), others = source_of(less, tables.size());
-    
+    const Operand l(mask, n), others(less, tables.size());
+    require(!static_cast<const Source&>(others).data, "what others draw is drawn");
     uint64_t *const t = tables.data(), *const signs = sign_of(sign, extent, digits);
     nb::gil_scoped_release release;
     kernels().deal_tables(l, extent, digits, equal, others, t, signs);
 }
 
-using Read = std::tuple<size_t, Given>;
+std::pair<size_t, nb::object> numbered(nb::handle pair) {
+    const auto both = nb::cast<nb::tuple>(pair);
+    require(both.size() == 2, "an operand goes with its number of planes");
+    const auto number = nb::cast<size_t>(both[0]);
+    require(number < 1 << 16, "too many planes");
+    return {number, both[1]};
+}
 
 // arrays[i] is [superblock][planes[i]][words]; the first `written` ones are outputs, of shape [superblock][planes][words],
-// the others operands with their number of planes.
-void planes(Steps steps, const std::vector<FlatOut>& written, const std::vector<Read>& read) {
+// the others operands, (number of planes, source).
+void planes(Steps steps, const std::vector<FlatOut>& written, const nb::tuple& read) {
     PlaneProgram program{};
     static_assert(sizeof(PlaneStep) == 7 * sizeof(int32_t), "a step is a row of seven numbers");
     require(steps.shape(1) == 7 && written.size() + read.size() <= temporaries && !written.empty(), "bad plane program");
@@ -68,9 +74,12 @@ void planes(Steps steps, const std::vector<FlatOut>& written, const std::vector<
         program.planes[count++] = array.shape(1);
     }
     std::vector<std::vector<uint64_t>> drawn;
-    for (const auto& [number, given] : read) {
-        require(number < 1 << 16, "too many planes");
-        Source& source = program.arrays[count] = source_of(given, superblocks * number * words);
+    std::vector<Operand> operands;
+    operands.reserve(read.size());
+    for (nb::handle each : read) {
+        const auto [number, given] = numbered(each);
+        operands.emplace_back(given, superblocks * number * words, false, true);
+        Source& source = program.arrays[count] = operands.back();
         if (source.count) drawn.emplace_back(number * words + 64);
         require(source.given() || !number, "an operand without planes");
         program.memory[count] = source.count ? drawn.back().data() : const_cast<uint64_t*>(source.data);
@@ -97,9 +106,9 @@ void planes(Steps steps, const std::vector<FlatOut>& written, const std::vector<
 
 void bind_compare(nb::module_& m) {
     using namespace nb::literals;
-    m.def("look_up", look_up, "opened"_a.noconvert(), "tables"_a, "words_per_plane"_a, "drop"_a, "width"_a, "block"_a,
+    m.def("look_up", look_up, "opened"_a.noconvert(), "tables"_a.none(), "words_per_plane"_a, "drop"_a, "width"_a, "block"_a,
           "equal"_a, "lead"_a, "lt"_a.noconvert(), "eq"_a.noconvert(), "sign"_a.noconvert());
-    m.def("deal_tables", deal_tables, "mask"_a, "n"_a, "words_per_plane"_a, "drop"_a, "width"_a, "block"_a, "equal"_a,
+    m.def("deal_tables", deal_tables, "mask"_a.none(), "n"_a, "words_per_plane"_a, "drop"_a, "width"_a, "block"_a, "equal"_a,
           "less"_a, "tables"_a.noconvert(), "sign"_a.noconvert());
     m.def("planes", planes, "steps"_a.noconvert(), "written"_a, "read"_a);
     m.attr("TEMPORARIES") = temporaries;

@@ -11,13 +11,13 @@ namespace mpcrt {
 
 namespace {
 
-void stream_op(const Key& key, uint64_t high, uint64_t low, uint64_t offset, FlatOut out, int op) {
+void stream_op(const Key& key, nb::handle stream, uint64_t offset, FlatOut out, int op) {
     require(op >= 0 && op <= 4, "unknown combination");
-    require(kernels().prg, "the portable level has no AES");
     uint64_t* const data = out.data();
     const size_t count = out.size();
+    const Drawn drawn = drawn_of(&key, stream, offset, count);
     nb::gil_scoped_release release;
-    kernels().prg(key, stream_of(high, low), offset, count, data, static_cast<Combine>(op));
+    kernels().prg(key, drawn.stream, offset, count, data, static_cast<Combine>(op));
 }
 
 void matmul3(In a, In b, Out out, int threads) {
@@ -100,7 +100,7 @@ void bind_ring(nb::module_& m) {
         require(secret.size() == 16, "a stream key has 16 bytes");
         new (self) Key(reinterpret_cast<const uint8_t*>(secret.data()));
     });
-    m.def("stream_op", stream_op, "key"_a, "high"_a, "low"_a, "offset"_a, "out"_a.noconvert(), "op"_a);
+    m.def("stream_op", stream_op, "key"_a, "stream"_a, "offset"_a, "out"_a.noconvert(), "op"_a);
     m.def("matmul", matmul3, "a"_a.noconvert(), "b"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
     m.def("conv", conv, "x"_a.noconvert(), "kernel"_a.noconvert(), "out"_a.noconvert(), "stride"_a, "low"_a,
           "lhs_dilation"_a, "rhs_dilation"_a, "groups"_a, "threads"_a);

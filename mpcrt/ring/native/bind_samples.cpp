@@ -19,11 +19,12 @@ template <class Array> auto turns_of(const Array& cosines, const Array& sines) {
     return Turns<std::remove_const_t<std::remove_pointer_t<decltype(cosines.data())>>>{cosines.data(), sines.data(), bits};
 }
 
-void series_sum(Flat d, const Given& samples, uint64_t multiplier, uint64_t first, uint64_t step, int harmonics, int public_bits,
+void series_sum(Flat d, nb::handle samples, uint64_t multiplier, uint64_t first, uint64_t step, int harmonics, int public_bits,
                 Integers cosines, Integers sines, FlatOut out) {
     const size_t n = d.size();
     require(harmonics > 0 && out.size() == n, "the result does not fit");
-    const Source source = source_of(samples, 2 * harmonics * n);
+    const Operand operand(samples, 2 * harmonics * n);
+    const Source& source = operand;
     require(source.given() && source.count <= 1 && between(1, public_bits, trig_bits), "bad series");
     const auto table = turns_of(cosines, sines);
     const SeriesBasis basis{multiplier, first, step, harmonics, public_bits};
@@ -33,11 +34,12 @@ void series_sum(Flat d, const Given& samples, uint64_t multiplier, uint64_t firs
     kernels().series_sum(opened, n, source, basis, table, to);
 }
 
-void series_deal(const Given& mask, size_t n, uint64_t multiplier, uint64_t first, uint64_t step, bool odd,
-                 Doubles coefficients, Doubles cosines, Doubles sines, const Given& less, FlatOut samples) {
+void series_deal(nb::handle mask, size_t n, uint64_t multiplier, uint64_t first, uint64_t step, bool odd,
+                 Doubles coefficients, Doubles cosines, Doubles sines, nb::handle less, FlatOut samples) {
     const size_t harmonics = coefficients.size();
-    require(samples.size() == 2 * n * harmonics && !std::get<0>(less), "samples do not fit");
-    const Source l = source_of(mask, n), others = source_of(less, samples.size());
+    require(samples.size() == 2 * n * harmonics, "samples do not fit");
+    const Operand l(mask, n), others(less, samples.size());
+    require(!static_cast<const Source&>(others).data, "what others draw is drawn");
     const auto table = turns_of(cosines, sines);
     const SeriesBasis basis{multiplier, first, step, (int)harmonics, trig_bits};
     const double* const a = coefficients.data();
@@ -46,11 +48,12 @@ void series_deal(const Given& mask, size_t n, uint64_t multiplier, uint64_t firs
     kernels().series_deal(l, n, basis, odd, a, table, others, to);
 }
 
-void exp_sum(Flat d, const Given& samples, uint64_t origin, int bits, int public_bits, Integers table, int table_bits,
+void exp_sum(Flat d, nb::handle samples, uint64_t origin, int bits, int public_bits, Integers table, int table_bits,
              FlatOut out) {
     const size_t n = d.size();
     require(out.size() == n && table.size() == 1024, "the result does not fit");
-    const Source source = source_of(samples, 4 * n);
+    const Operand operand(samples, 4 * n);
+    const Source& source = operand;
     require(source.given() && source.count <= 1 && between(3, bits, 61) && between(1, public_bits, trig_bits) &&
                 between(10, table_bits, 30),
             "bad exp basis");
@@ -61,11 +64,12 @@ void exp_sum(Flat d, const Given& samples, uint64_t origin, int bits, int public
     kernels().exp_sum(opened, n, source, basis, to);
 }
 
-void exp_deal(const Given& mask, size_t n, int bits, double unit_size, Doubles table, Doubles steps, const Given& less,
+void exp_deal(nb::handle mask, size_t n, int bits, double unit_size, Doubles table, Doubles steps, nb::handle less,
               FlatOut samples) {
-    require(samples.size() == 4 * n && table.size() == 1024 && steps.size() == 4 && between(3, bits, 61) && !std::get<0>(less),
+    require(samples.size() == 4 * n && table.size() == 1024 && steps.size() == 4 && between(3, bits, 61),
             "bad exp samples");
-    const Source l = source_of(mask, n), others = source_of(less, samples.size());
+    const Operand l(mask, n), others(less, samples.size());
+    require(!static_cast<const Source&>(others).data, "what others draw is drawn");
     const double *const scaled = table.data(), *const windows = steps.data();
     uint64_t* const to = samples.data();
     nb::gil_scoped_release release;

@@ -90,6 +90,42 @@ static void select(size_t n, const Select& s, uint64_t* out) {
     }
 }
 
+// Of a factor: A, what part of m counts (all bits or none), and my share of the value less A.
+MPCRT_INLINE void read_factor(const Factor& f, size_t n, size_t e, Words* a, Words* counts, Words* share) {
+    Words sign[8];
+    load_block(f.opened, n, e, a);
+    read(f.share, n, e, share);
+    for (int i = 0; i < 8; ++i) share[i] = -share[i];
+    if (!f.drop) return;
+    read_either(f.sign, f.narrow, n, e, sign);
+    for (int i = 0; i < 8; ++i) {
+        const Words moved = a[i] + all(offset);
+        counts[i] = present(moved);
+        share[i] += sign[i] << (64 - f.drop) & counts[i];
+        a[i] = (moved >> f.drop) - all(offset >> f.drop);
+    }
+}
+
+// (lead A_x + x') A_y + y' A_x + sum of c_i c_j products, c_0 = -1, c_1 = q 2^(64 - k)
+static void multiply(size_t n, const Multiply& m, uint64_t* out) {
+    for (size_t e = 0; e < n; e += block) {
+        Words ax[8], ay[8], in_x[8] = {}, in_y[8] = {}, x[8], y[8], share[8];
+        read_factor(m.x, n, e, ax, in_x, x);
+        read_factor(m.y, n, e, ay, in_y, y);
+        for (int i = 0; i < 8; ++i) x[i] = mul(m.lead ? x[i] + ax[i] : x[i], ay[i]) + mul(y[i], ax[i]);
+        for (int p = 0; p < m.products; ++p) {
+            const FactorProduct& product = m.product[p];
+            read_either(product.share, product.narrow, n, e, share);
+            for (int i = 0; i < 8; ++i) {
+                if (product.i) share[i] = share[i] << (64 - m.x.drop) & in_x[i];
+                if (product.j) share[i] = share[i] << (64 - m.y.drop) & in_y[i];
+                x[i] += product.i && product.j ? share[i] : -share[i];
+            }
+        }
+        store_block(out, n, e, x);
+    }
+}
+
 MPCRT_INLINE void deal_row(const Row& row, size_t n, size_t e, const Words* values, uint64_t* out) {
     if (!row.narrow) {
         Words rest[8] = {};
@@ -132,6 +168,7 @@ void add_steps(Table& table) {
     table.absorb = absorb;
     table.settle = settle;
     table.select = select;
+    table.multiply = multiply;
     table.deal = deal;
 }
 

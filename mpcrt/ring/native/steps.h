@@ -17,6 +17,29 @@ struct Select {
     Source share[2], crossed[2];
 };
 
+// A factor: D of a wire with a share of l, or (drop > 0) of a fork with shares of R and m (32 bits each where narrow).
+struct Factor {
+    const uint64_t* opened;
+    int drop;
+    bool narrow;
+    Source share, sign;
+};
+
+// A share of the product of l or R (m where i) of x and l or R (m where j) of y.
+struct FactorProduct {
+    bool i, j, narrow;
+    Source share;
+};
+
+constexpr int most_products = 3;
+
+struct Multiply {
+    Factor x, y;
+    bool lead;
+    int products;
+    FactorProduct product[most_products];
+};
+
 // One vector to deal: the (selected) mask shifted right, less what others draw; two values a word where narrow.
 struct Row {
     int shift;

@@ -42,6 +42,7 @@ struct Table {
     void (*settle)(size_t n, const uint64_t* opened, int bits, const Source& sign, bool narrow, const Source& top, bool lead,
                    uint64_t* out);
     void (*select)(size_t n, const Select&, uint64_t* out);
+    void (*multiply)(size_t n, const Multiply&, uint64_t* out);
     void (*deal)(size_t n, const Source& mask, const uint64_t* bits, const Dealt&, uint64_t* out);
 };
 
