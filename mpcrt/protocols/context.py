@@ -6,6 +6,7 @@ each).
 """
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -149,17 +150,24 @@ class OnlineContext(Context):
         packed = Known(portion) if isinstance(portion, np.ndarray) else self.drawn(role, words, per, xor)
         return packed if width == 8 else Narrow(packed, count)
 
-    def dealt_rows(self, rows: Sequence[tuple[int, int]]) -> list[Share]:
+    def portions(self, rows: Sequence[tuple[int, int]]) -> list[Source]:
         """My shares of the vectors, one word or value an element, of one `DealerContext.deal_rows`: (role, width)."""
+        n = self.n
         if not self.receives:
-            return [self.dealt(role, self.n, width) for role, width in rows]
-        n, low, shares = self.n, 0, []
-        sizes = [row_words(n, width) for _, width in rows]
-        words = self.run.corrections.next(sum(sizes))
-        for (_, width), size in zip(rows, sizes, strict=True):
-            packed = Known(words[low : low + size])
+            return [self.fresh(role, row_words(n, width), 8 * width) for role, width in rows]
+        if len(rows) == 1:
+            return [self.run.corrections.next(row_words(n, rows[0][1]))]
+        ends = list(accumulate([row_words(n, width) for _, width in rows], initial=0))
+        words = self.run.corrections.next(ends[-1])
+        return [words[low:high] for low, high in pairwise(ends)]
+
+    def dealt_rows(self, rows: Sequence[tuple[int, int]]) -> list[Share]:
+        """The same to keep."""
+        n, shares = self.n, []
+        for (role, width), portion in zip(rows, self.portions(rows), strict=True):
+            drawn = self.drawn(role, row_words(n, width), 8 * width)
+            packed = Known(portion) if isinstance(portion, np.ndarray) else drawn
             shares.append(packed if width == 8 else Narrow(packed, n))
-            low += size
         return shares
 
 

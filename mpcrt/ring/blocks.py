@@ -13,7 +13,7 @@ Layouts (words are uint64, little-endian; `n` elements padded with zeros to whol
 """
 
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from itertools import product as cartesian
 from math import prod
 
@@ -68,7 +68,7 @@ class Level:
     products: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class CompareSpec:
     """`equal`: [D = l] instead of [D < l]. `levels` is the number of rounds."""
 
@@ -78,11 +78,11 @@ class CompareSpec:
     equal: bool
     levels: tuple[Level, ...]
 
-    @property
+    @cached_property
     def blocks(self) -> int:
         return -(-self.width // self.block)
 
-    @property
+    @cached_property
     def table_words(self) -> int:
         """Words of tables for 64 elements."""
         return self.blocks << self.block

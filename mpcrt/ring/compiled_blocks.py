@@ -29,12 +29,13 @@ def look_up(
     """Shares of lt and eq of every block as planes, and D's signs; see blocks.look_up."""
     if spec.block not in _NATIVE_BLOCKS or not spec.width:
         return blocks.look_up(opened, tables, spec, lead)
-    opened = np.ascontiguousarray(opened).reshape(-1)
     n, width = opened.size, blocks.words_per_plane(opened.size)
     shape = (blocks.padded(n) // (64 * width), spec.blocks, width)
     eq, sign = np.empty(shape, np.uint64), _sign(n, spec)
     lt = np.zeros(shape, np.uint64) if spec.equal else np.empty(shape, np.uint64)
-    _native.look_up(opened, tables, width, spec.drop, spec.width, spec.block, spec.equal, lead, lt, eq, sign)
+    _native.look_up(
+        np.ascontiguousarray(opened), tables, width, spec.drop, spec.width, spec.block, spec.equal, lead, lt, eq, sign
+    )
     return lt, eq, sign
 
 

@@ -46,11 +46,16 @@ def deal_samples(basis: Basis, mask: Source, n: int, less: tuple[Drawing, ...] =
         unit = math.ldexp(1.0, -basis.input_fraction)
         _native.exp_deal(mask, n, basis.input_fraction + 3, unit, table, steps, less, out)
     else:
-        scale = 2.0 ** (basis.fraction - basis.public_bits - COEFFICIENT_BITS)
-        coefficients = np.array([a * scale for a in basis.coefficients])
+        scaled = _scaled(basis.coefficients, basis.fraction - basis.public_bits - COEFFICIENT_BITS)
         sizes = n, basis.multiplier, basis.first, basis.step, basis.odd
-        _native.series_deal(mask, *sizes, coefficients, *_directions(), less, out)
+        _native.series_deal(mask, *sizes, scaled, *_directions(), less, out)
     return out
+
+
+@cache
+def _scaled(coefficients: tuple[int, ...], scale: int) -> np.ndarray:
+    """The coefficients times 2^scale."""
+    return np.array([a * 2.0**scale for a in coefficients])
 
 
 @cache

@@ -14,9 +14,8 @@ def cross(
     dx: np.ndarray, dy: np.ndarray, lx: Source, ly: Source, mask: Source, lead: bool, out: np.ndarray | None = None
 ) -> np.ndarray:
     """lead dx dy - dx ly - lx dy + mask; see reference_steps.cross."""
-    dx, dy = np.ascontiguousarray(dx).reshape(-1), np.ascontiguousarray(dy).reshape(-1)
     out = placed(out, dx.size)
-    _native.cross(dx, dy, lx, ly, mask, lead, out)
+    _native.cross(np.ascontiguousarray(dx), np.ascontiguousarray(dy), lx, ly, mask, lead, out)
     return out
 
 
@@ -30,9 +29,8 @@ def settle(
     opened: np.ndarray, bits: int, sign: Source, top: Source, lead: bool, out: np.ndarray | None = None
 ) -> np.ndarray:
     """lead P + q 2^(64-k) m - R; see reference_steps.settle."""
-    opened = np.ascontiguousarray(opened).reshape(-1)
     out = placed(out, opened.size)
-    _native.settle(opened, bits, sign, bits <= 32, top, lead, out)
+    _native.settle(np.ascontiguousarray(opened), bits, sign, bits <= 32, top, lead, out)
     return out
 
 
@@ -46,9 +44,8 @@ def select(
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """A (c + g beta) + sum of c_j (c a_j + g beta a_j); see reference_steps.select."""
-    opened = np.ascontiguousarray(opened).reshape(-1)
     out = placed(out, opened.size)
-    _native.select(bits, beta, lead, opened, drop, terms, out)
+    _native.select(bits, beta, lead, np.ascontiguousarray(opened), drop, terms, out)
     return out
 
 

@@ -29,11 +29,11 @@ def select_online(ctx, b: Wire, beta: Share, x):
     if ctx.operands[2].rep is Rep.PUBLIC:
         return kernels.select(c, shared, ctx.lead, x, out=ctx.out)
     if isinstance(x, Wire):
-        (crossed,) = ctx.dealt_rows([(PRODUCT, 8)])
-        terms = [(x.mask.source(), crossed.source())]
+        (crossed,) = ctx.portions([(PRODUCT, 8)])
+        terms = [(x.mask.source(), crossed)]
         return kernels.select(c, shared, ctx.lead, x.opened, 0, terms, ctx.out)
-    top, sign = ctx.dealt_rows([(PRODUCT, 8), (PRODUCT + 1, width_of(64 - x.bits))])
-    terms = [(x.top.source(), top.source()), (sign_source(x.sign, x.bits), sign_source(sign, x.bits))]
+    top, sign = ctx.portions([(PRODUCT, 8), (PRODUCT + 1, width_of(64 - x.bits))])
+    terms = [(x.top.source(), top), (sign_source(x.sign, x.bits), sign)]
     return kernels.select(c, shared, ctx.lead, x.wire.opened, x.bits, terms, ctx.out)
 
 

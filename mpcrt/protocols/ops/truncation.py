@@ -16,7 +16,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, local, online, plaintext
-from mpcrt.protocols.shares import Dealt, Fork, Known, Share, Wire, joined, sign_source
+from mpcrt.protocols.shares import Dealt, Fork, Known, Wire, joined, sign_source
 from mpcrt.ring import kernels
 
 MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
@@ -175,7 +175,9 @@ def unfork_online(fixed: Fixed):
     """P - [R] + q 2^(64-k) [m] from shared R and m."""
 
     def shares(value: Fork):
-        return _settled(fixed.lead, value, value.sign, value.top).reshape(fixed.result.type.shape)
+        sign = sign_source(value.sign, value.bits)
+        settled = kernels.settle(value.wire.opened, value.bits, sign, value.top.source(), fixed.lead)
+        return settled.reshape(fixed.result.type.shape)
 
     return shares
 
@@ -195,8 +197,8 @@ def fork_cost(shape: Shape) -> Traffic:
 
 @online("settle")
 def settle_online(ctx, value: Fork):
-    top, sign = ctx.dealt_rows([(TOP, 8), (SIGN, _width(value.bits))])
-    return _settled(ctx.lead, value, sign, top, ctx.out)
+    top, sign = ctx.portions([(TOP, 8), (SIGN, _width(value.bits))])
+    return kernels.settle(value.wire.opened, value.bits, sign, top, ctx.lead, ctx.out)
 
 
 @dealer("settle")
@@ -207,8 +209,8 @@ def settle_dealer(ctx, value: Fork):
 @online("join")
 def join_online(ctx, value: Fork):
     """P + q 2^(64-k) [m]; -R stays deferred."""
-    (sign,) = ctx.dealt_rows([(SIGN, _width(value.bits))])
-    return _settled(ctx.lead, value, sign, None, ctx.out)
+    (sign,) = ctx.portions([(SIGN, _width(value.bits))])
+    return kernels.settle(value.wire.opened, value.bits, sign, None, ctx.lead, ctx.out)
 
 
 @dealer("join")
@@ -220,11 +222,6 @@ def join_dealer(ctx, value: Fork):
 @cost("join")
 def join_cost(shape: Shape) -> Traffic:
     return Traffic((), _bytes(shape.n, shape.attrs["bits"]))
-
-
-def _settled(lead: bool, value: Fork, sign: Share, top: Share | None, out: np.ndarray | None = None) -> np.ndarray:
-    rest = None if top is None else top.source()
-    return kernels.settle(value.wire.opened, value.bits, sign_source(sign, value.bits), rest, lead, out)
 
 
 def _width(bits: int) -> int:
