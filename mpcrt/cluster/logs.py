@@ -19,7 +19,7 @@ def configure(
 
     `named=False` leaves the party out of plain lines, for a launcher that puts it before each.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
+    handler = Lines(stream or sys.stderr)
     handler.setFormatter(JsonFormatter(party) if as_json else PlainFormatter(party if named else ""))
     logger = logging.getLogger("mpcrt")
     for old in logger.handlers[:]:
@@ -27,6 +27,21 @@ def configure(
     logger.addHandler(handler)
     logger.setLevel(logging.DEBUG if verbose else logging.INFO)
     logger.propagate = False
+
+
+class Lines(logging.StreamHandler):
+    """Writes nothing once it is closed, as by `logging.shutdown()`: what a process says last is its last line, whatever
+    its other threads still have to log."""
+
+    closed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self.closed:
+            super().emit(record)
+
+    def close(self) -> None:
+        self.closed = True
+        super().close()
 
 
 class PlainFormatter(logging.Formatter):

@@ -58,7 +58,8 @@ def run_party(
             return serve(config, link, lambda: connect(config, link, has_program=False), profile)
         return run_program(config, link, program, arguments, last_word, profile)
     except BaseException as failure:
-        last_word.said = True
+        if isinstance(failure, MpcrtError):
+            last_word.start(failure, anew=True)
         leave(failure)
         raise
     finally:
@@ -80,19 +81,18 @@ def use_threads(local_processes: int) -> None:
 
 
 class LastWord:
-    """Ends the process when user code, or a long step, would keep it after the run has failed.
-
-    `said`: the last line comes from who unwinds; only the end is still this one's to see to.
-    """
+    """Ends the process, with its last line, when something would keep it after the run has failed: user code, a long
+    step, or what still happens while it unwinds."""
 
     def __init__(self, party: str, as_json: bool, profile: Profile) -> None:
         self._party, self._json, self._profile = party, as_json, profile
         self._timer: threading.Timer | None = None
-        self.said = False
 
-    def start(self, failure: BaseException) -> None:
-        """Wait GRACE seconds for an orderly end, then end the process."""
-        if self._timer is None:
+    def start(self, failure: BaseException, anew: bool = False) -> None:
+        """Wait GRACE seconds for an orderly end, from now on if `anew`, then end the process."""
+        if self._timer is not None and anew:
+            self._timer.cancel()
+        if self._timer is None or anew:
             self._timer = threading.Timer(GRACE, self._end, (failure,))
             self._timer.daemon = True
             self._timer.start()
@@ -104,9 +104,9 @@ class LastWord:
         if self._json:
             line = json.dumps({"level": "error", "party": self._party, "message": message, "exit_code": code})
         with contextlib.suppress(Exception):
+            logging.shutdown()
             sys.stdout.flush()
-            if not self.said:
-                print(line, file=sys.stderr, flush=True)
+            print(line, file=sys.stderr, flush=True)
             self._profile.write()
         os._exit(code)
 

@@ -19,6 +19,15 @@ def stream():
     logger.setLevel(logging.NOTSET)
 
 
+def test_nothing_follows_what_is_said_last(stream):
+    configure("alice", stream=stream)
+    log = logging.getLogger("mpcrt.transport")
+    log.info("before")
+    logging.getLogger("mpcrt").handlers[0].close()  # logging.shutdown() does, and so the last line begins
+    log.info("after")
+    assert "before" in stream.getvalue() and "after" not in stream.getvalue()
+
+
 def test_plain_lines_name_the_party(stream):
     configure("alice", stream=stream)
     log = logging.getLogger("mpcrt.runtime")
