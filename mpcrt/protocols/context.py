@@ -145,7 +145,7 @@ class OnlineContext(Context):
 
     def dealt(self, role: int, count: int, width: int = 8, per: int = 64, xor: bool = False) -> Share:
         """The same to keep. `width` 4: values modulo 2^32, two a word (`per` is then 32)."""
-        words, per = (count, per) if width == 8 else ((count + 1) >> 1, 32)
+        words, per = row_words(count, width), per if width == 8 else 32
         portion = self.portion(role, words, per)
         packed = Known(portion) if isinstance(portion, np.ndarray) else self.drawn(role, words, per, xor)
         return packed if width == 8 else Narrow(packed, count)

@@ -35,7 +35,7 @@ def test_secure_functions_with_lambdas_closures_and_gradients(parties):
             np.testing.assert_allclose(g, w, atol=9 * 2**-18)
         gradient = jax.grad(lambda w, x: jnp.sum((x @ w) ** 2))
         # Two contractions of at most four terms below 8, each off by up to 2^-17 at input: 4 * 8 * 2 * 2^-17 = 2^-11.
-        np.testing.assert_allclose(cluster.secure(gradient)(p["w"], x), gradient(p["w"], x), atol=2**-10)
+        np.testing.assert_allclose(cluster.secure(gradient)(p["w"], x), gradient(p["w"], x), atol=2**-11)
         np.testing.assert_allclose(cluster.secure(lambda x, n: x[:n] * n, static_argnums=1)(x, 2), x[:2] * 2, atol=STEP)
         cost = cluster.statistics
         assert cost.rounds > 0 and cost.party_bytes > 0 and cost.dealer_bytes > 0

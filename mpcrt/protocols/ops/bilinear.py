@@ -20,6 +20,7 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
+from mpcrt.protocols.context import row_words
 from mpcrt.protocols.ops.truncation import MASK
 from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Fork, Known, Wire, sign_source
@@ -192,8 +193,7 @@ def multiply_online(ctx, x, y):
     """[x] A_y + A_x [y - A_y], and the products of terms that the dealer shares."""
     products = []
     for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
-        words, per = (ctx.n, 64) if width == 8 else ((ctx.n + 1) >> 1, 32)
-        products.append((i, j, width == 4, ctx.portion(role, words, per)))
+        products.append((i, j, width == 4, ctx.portion(role, row_words(ctx.n, width), 8 * width)))
     return kernels.multiply(factor(x), factor(y), products, ctx.lead, ctx.out)
 
 
