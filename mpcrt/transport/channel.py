@@ -17,6 +17,10 @@ class Refused(MpcrtError):
     """The other end of a connection is not who, or does not speak what, it has to. The message is the reason."""
 
 
+class Rejected(Refused):
+    """It was the other end that refused this party."""
+
+
 class Cut(MpcrtError):
     """A connection that carries nothing any more; a new one may."""
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import ProtocolError
-from mpcrt.transport.channel import Channel, Cut, Refused
+from mpcrt.transport.channel import Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, read_message
 from mpcrt.transport.header import Control, Frame
 from mpcrt.transport.switch import Switch
@@ -89,7 +89,7 @@ class Connection:
         # a refusal may come in plaintext, before or instead of TLS
         if self.channel.names is None and (text := refusal_text(frames)):
             self.refusal = text
-            raise Refused(f"it refused this party: {text}")
+            raise Rejected(f"it refused this party: {text}")
         try:
             return self.channel.unwrap(frames, STRANGER_LIMIT)
         finally:

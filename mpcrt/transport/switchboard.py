@@ -17,7 +17,7 @@ import zmq
 
 from mpcrt.errors import LinkError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
-from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused
+from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, encode
 from mpcrt.transport.connection import Connection, Greeting, said
 from mpcrt.transport.header import HEADER_LIMIT, Control, Frame
@@ -240,7 +240,7 @@ class Switchboard:
                 self.lines[connection.peer].refusal = str(error)
                 self._lost(connection, str(error))
             else:
-                self._refused(connection, str(error))
+                self._refused(connection, str(error), isinstance(error, Rejected))
         except ProtocolError as error:
             if connection.ready:
                 raise ProtocolError(f"{connection.peer} broke the protocol: {error}") from error
@@ -273,7 +273,7 @@ class Switchboard:
         kind = header.address.kind
         if kind == Control.REFUSE:
             connection.refusal = said(message)
-            raise (Cut if connection.ready else Refused)(f"it refused this party: {connection.refusal}")
+            raise (Cut if connection.ready else Rejected)(f"it refused this party: {connection.refusal}")
         if kind == Control.GREETING:
             self._greeted(connection, Greeting.decode(message))
             return
@@ -315,7 +315,7 @@ class Switchboard:
         if not line.resend(greeting.received, self._statistics.resent):
             self._lost(connection, "the connection is gone")
 
-    def _refused(self, connection: Connection, reason: str) -> None:
+    def _refused(self, connection: Connection, reason: str, by_peer: bool = False) -> None:
         """Turn a connection away, or be turned away. Raises LinkError when that can only be the configuration."""
         if not connection.dialed:
             said_by = f"{connection.peer} " if connection.peer else ""
@@ -334,7 +334,7 @@ class Switchboard:
         connection.refuse(reason)
         self._lost(connection, reason)
         if not line.came_up:
-            line.refused, line.unaware = True, self._findable and "refused this party" not in reason
+            line.refused, line.unaware = True, self._findable and not by_peer
             raise LinkError(f"no link to {line.where}: {reason}", self.name if connection.refusal else line.peer)
 
     def _damaged(self, connection: Connection, reason: str) -> None:

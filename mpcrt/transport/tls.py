@@ -14,7 +14,7 @@ from zlib import crc32
 import numpy as np
 
 from mpcrt.errors import ConfigError, ProtocolError
-from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused
+from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, assemble, inline_message
 from mpcrt.transport.header import PREFIX_BYTES, Frame, Header, read_fields, read_prefix
 
@@ -43,10 +43,18 @@ _REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "PROTOCOL", "VERSION", "ACCESS_DENIED"
 
 
 def failure(error: ssl.SSLError) -> Cut | Refused:
-    """Refused where a certificate or version is at fault, Cut where it can only be damage on the way."""
+    """Refused, or Rejected by the other end, where a certificate or version is at fault; Cut where it can only be
+    damage on the way."""
     code = error.reason or ""
-    refused = isinstance(error, ssl.SSLCertVerificationError) or any(part in code for part in _REFUSALS)
-    return Refused(reason(error)) if refused else Cut(reason(error))
+    if not isinstance(error, ssl.SSLCertVerificationError) and not any(part in code for part in _REFUSALS):
+        return Cut(reason(error))
+    return (Rejected if _alert(error) else Refused)(reason(error))
+
+
+def _alert(error: ssl.SSLError) -> str:
+    """What the other end's alert says; empty where it is this end that found the fault."""
+    code = (error.reason or "").removeprefix("TLSV1_").removeprefix("TLSV13_").removeprefix("SSLV3_")
+    return code.removeprefix("ALERT_") if code.startswith("ALERT_") else ""
 
 
 class TlsContext:
@@ -92,11 +100,10 @@ def reason(error: ssl.SSLError) -> str:
     """Why a handshake failed, in the words of an operator."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate was not accepted: {error.verify_message}"
-    code = (error.reason or "").removeprefix("TLSV1_").removeprefix("TLSV13_").removeprefix("SSLV3_")
-    known = _REASONS.get(code.removeprefix("ALERT_"))
-    if code.startswith("ALERT_"):
-        return f"it refused this party: {known or code.removeprefix('ALERT_').replace('_', ' ').lower()}"
-    return known or f"TLS failed: {(error.reason or 'unknown reason').replace('_', ' ').lower()}"
+    if alert := _alert(error):
+        return f"it refused this party: {_REASONS.get(alert) or alert.replace('_', ' ').lower()}"
+    code = error.reason or "unknown reason"
+    return _REASONS.get(code) or f"TLS failed: {code.replace('_', ' ').lower()}"
 
 
 class TlsChannel(Channel):
