@@ -26,7 +26,7 @@ from mpcrt.transport.link import Address, Failure
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
 from mpcrt.transport.switch import Switch
-from mpcrt.transport.tls import PIECE_FRAME, TlsChannel, TlsContext
+from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel, TlsContext
 
 STRANGERS = 256
 """Accepted connections that have not greeted yet; any of them makes room, so that a flood lets some peers through."""
@@ -83,7 +83,7 @@ class Switchboard:
         self.switch = Switch(
             heartbeat=self._heart.beat,
             timeout=self._heart.timeout,
-            frame_limit=message_limit + HEADER_LIMIT if tls is None else PIECE_FRAME,
+            frame_limit=message_limit + HEADER_LIMIT if tls is None else FRAME_LIMIT,
             copy_first=tls is None,
         )
         if descriptor is not None:

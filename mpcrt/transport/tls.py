@@ -1,14 +1,15 @@
 """Mutual TLS 1.3 inside ZeroMQ messages, through OpenSSL's memory buffers.
 
 Both ends show a certificate under the cluster's CA; a party's name is a DNS name in its subject alternative names. One
-TLS session a TCP connection, never resumed. Ciphertext leaves in pieces of up to 512 KiB, one ZeroMQ message each.
+TLS session a TCP connection, never resumed. What goes through it: a key for what this end seals, then messages. The
+buffers of a large message follow its header outside the records, sealed (seal.py), in one ZeroMQ message a piece.
 """
 
 from __future__ import annotations
 
 import ssl
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import cast
 from zlib import crc32
 
 import numpy as np
@@ -16,15 +17,16 @@ import numpy as np
 from mpcrt.errors import ConfigError, ProtocolError
 from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, assemble, inline_message
-from mpcrt.transport.header import PREFIX_BYTES, Frame, Header, read_fields, read_prefix
+from mpcrt.transport.header import HEADER_LIMIT, PREFIX_BYTES, Frame, Header, read_fields, read_prefix
+from mpcrt.transport.seal import KEY_BYTES, PIECE, Seal, pieces
 
-PIECE = 1 << 19
-PIECE_FRAME = PIECE + (1 << 16)
-"""The most that a piece has with the bytes round each record, and a header that leaves with it."""
+FRAME_LIMIT = max(PIECE, HEADER_LIMIT) + (1 << 16)
+"""The most that a frame has: a sealed piece, or a header with the bytes round each record."""
 RECORD = 1 << 14
 """The most that one read gives."""
 SESSION_BYTES = 1 << 37
-"""A session ends after so many bytes in one direction: AES-GCM allows 2^24.5 records of 16 KiB under one key."""
+"""A session ends after so many bytes in one direction: AES-GCM allows 2^24.5 records of 16 KiB under one key, and as
+many bytes in longer pieces."""
 
 _REASONS = {
     "CERTIFICATE_REQUIRED": "it has no certificate",
@@ -114,10 +116,13 @@ class TlsChannel(Channel):
         side = context.client if dialing else context.server
         self._tls = side.wrap_bio(self._in, self._out, server_side=not dialing)
         self._plain = b""
+        self._key = Seal.draw()
+        self._sealing, self._opening = Seal(self._key), None
         self._header: Header | None = None
         self._head: bytes = b""
         self._parts: list[memoryview] = []
-        self._place = self._filled = 0
+        self._expected: deque[memoryview] = deque()
+        """Where the pieces of a large message go that have not come yet."""
         self._bytes_in = self._bytes_out = 0
 
     def start(self) -> list[Sequence[Frame]]:
@@ -142,21 +147,23 @@ class TlsChannel(Channel):
         entries = certificate.get("subjectAltName", ())
         self.names = frozenset(value for kind, value in entries if kind == "DNS")  # type: ignore[misc]
         self.established = True
+        self._write(self._key)
 
     def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
         frames = encoded.frames
         self._write(frames[0])
-        # the header of a large message leaves with its first piece
-        return ((self._written(),),) if len(frames) == 1 else self._pieces(frames)
+        return ((self._written(),),) if len(frames) == 1 else self._sealed(frames)
 
-    def _pieces(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
-        for frame in frames[1:]:
-            view = memoryview(frame)
-            for start in range(0, len(view), PIECE):
-                self._write(view[start : start + PIECE])
-                yield (self._written(),)
-        if self._out.pending:
-            yield (self._written(),)
+    def _sealed(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+        """The header of a large message leaves with its first piece."""
+        before: list[Frame] = [self._written()]
+        for piece in pieces(frames[1:]):
+            sealed = self._sealing.close(piece)
+            self._bytes_out += len(sealed)
+            yield (*before, sealed)
+            before = []
+        if before:
+            yield before
 
     def _write(self, data: Frame) -> None:
         try:
@@ -170,27 +177,30 @@ class TlsChannel(Channel):
         return data
 
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
+        complete: list[tuple[Message, Frame]] = []
         for frame in frames:
-            if not self.established and not self._bytes_in and not (frame and frame[0] in TLS_RECORDS):
-                raise Refused("it does not speak TLS, which every link here needs")
+            if self._header is not None:
+                assert self._opening is not None
+                self._opening.open(frame, self._expected.popleft())
+            else:
+                self._take(frame)
+                while (message := self._next(limit)) is not None:
+                    complete.append(message)
             self._bytes_in += len(frame)
-            self._in.write(frame)
+            if self._header is not None and not self._expected:
+                complete.append(self._finish())
+        return complete
+
+    def _take(self, frame: Frame) -> None:
+        """Put TLS records in, and add what they carry to the plaintext."""
+        if not self._bytes_in and not (frame and frame[0] in TLS_RECORDS):
+            raise Refused("it does not speak TLS, which every link here needs")
+        self._in.write(frame)
         if not self.established:
             self._shake()
-        complete: list[tuple[Message, Frame]] = []
-        while self.established:
-            if self._header is not None:
-                if not self._fill():
-                    break
-                complete.append(self._finish())
-            elif self._plain and (message := self._next(limit)) is not None:
-                complete.append(message)
-            elif self._header is None:
-                data = self._read()
-                if data is None:
-                    break
+        if self.established:
+            while (data := self._read()) is not None:
                 self._plain = self._plain + data if self._plain else data
-        return complete
 
     def _read(self) -> bytes | None:
         """Some plaintext, or None when more ciphertext is needed."""
@@ -212,7 +222,11 @@ class TlsChannel(Channel):
         return self._in.pending > 0 or self._tls.pending() > 0
 
     def _next(self, limit: int) -> tuple[Message, Frame] | None:
-        """The next small message in the plaintext, or the start of a large one (then `_header` is set), or None."""
+        """The next small message in the plaintext, or None; then `_header` may be set, by the start of a large one."""
+        if self._opening is None:
+            if len(self._plain) < KEY_BYTES:
+                return None
+            self._opening, self._plain = Seal(self._plain[:KEY_BYTES]), self._plain[KEY_BYTES:]
         plain = self._plain
         if len(plain) < PREFIX_BYTES or len(plain) < (end := (prefix := read_prefix(plain))[1]):
             return None
@@ -225,36 +239,12 @@ class TlsChannel(Channel):
             if crc32(frame[PREFIX_BYTES:]) != prefix[3]:
                 raise ProtocolError("a frame with another checksum than its own")
             return inline_message(header, frame), frame
-        self._header, self._head, self._plain = header, plain[:end], plain[end:]
+        if len(plain) != end:
+            raise ProtocolError("something else between the header of a large message and its buffers")
+        self._header, self._head, self._plain = header, plain, b""
         self._parts = [np.empty(size, np.uint8).data for size in header.layout.sizes]
-        self._place = self._filled = 0
+        self._expected.extend(pieces(self._parts))
         return None
-
-    def _fill(self) -> bool:
-        """Read into the buffers of a large message. False when more ciphertext is needed."""
-        while self._place < len(self._parts):
-            part = self._parts[self._place]
-            if self._filled == len(part):
-                self._place, self._filled = self._place + 1, 0
-                continue
-            if self._plain:
-                count = min(len(self._plain), len(part) - self._filled)
-                part[self._filled : self._filled + count] = self._plain[:count]
-                self._plain = self._plain[count:]
-            elif not self._left:
-                return False
-            else:
-                try:
-                    rest = part[self._filled :]
-                    count = cast(int, self._tls.read(len(rest), cast(bytearray, rest)))
-                except ssl.SSLWantReadError:
-                    return False
-                except ssl.SSLError as error:
-                    raise failure(error) from None
-                if not count:
-                    raise Cut("it ended the TLS session")
-            self._filled += count
-        return True
 
     def _finish(self) -> tuple[Message, Frame]:
         assert self._header is not None
