@@ -69,6 +69,17 @@ class Connection:
         """The dialing end speaks first."""
         return self._put(self.channel.start())
 
+    @property
+    def proven(self) -> frozenset[str]:
+        """The names in the other end's certificate, whose key it has; none in plaintext and before it has shown one."""
+        return self.channel.names or frozenset()
+
+    def check(self, name: str) -> None:
+        """Raises Refused unless the other end's certificate, where there is one, is for `name`."""
+        if self.channel.names is not None and name not in self.channel.names:
+            remedy = ", or correct its address" if self.dialed else f" if it is {name}"
+            raise Refused(f"its certificate is {self.channel.proves}, not {name}; start {name} with its own{remedy}")
+
     def greet(self, greeting: Greeting) -> bool:
         """Say who this is. False when the connection is gone, as in all that send."""
         self.greeted = True
@@ -86,12 +97,17 @@ class Connection:
 
         Raises Refused, Cut or ProtocolError after telling the other end.
         """
+        established = self.channel.established
         # a refusal may come in plaintext, before or instead of TLS
         if self.channel.names is None and (text := refusal_text(frames)):
             self.refusal = text
             raise Rejected(f"it refused this party: {text}")
         try:
             return self.channel.unwrap(frames, STRANGER_LIMIT)
+        except Refused as error:
+            if established and not isinstance(error, Rejected):
+                raise Cut(str(error)) from None  # its certificate was accepted before: damage on the way
+            raise
         finally:
             self._put(self.channel.replies())
 

@@ -36,7 +36,8 @@ class Line:
     refused: bool = False
     """No link can come up: a certificate or the configuration is wrong."""
     unaware: bool = False
-    """This party refused the peer, whose own look at this party's port will tell it so: a refusal proves nobody."""
+    """One of the two refused the other before both had proved who they are: the answering end will look at the port
+    of the one that dialed, or the dialed one at the port of who refused it."""
     doubted: bool = False
     """Somebody was refused who may have been this peer: its port will show whether its certificate is to blame."""
     told: bool = False
@@ -64,11 +65,9 @@ class Line:
 
     def admit(self, connection: Connection, greeting: Greeting, me: str) -> None:
         """Check a greeting that `me`, this party, got. Raises Refused, or PeerLost for a new process."""
-        names = connection.channel.names
         if greeting.addressee != me:
             raise Refused(f"it looks for {greeting.addressee[:100]!r} and this is {me}")
-        if names is not None and greeting.name not in names:
-            raise Refused(f"its certificate is {connection.channel.proves}, not {greeting.name}")
+        connection.check(greeting.name)
         if connection.dialed and greeting.name != connection.peer:
             raise Refused(f"{greeting.name} answers there")
         if not connection.dialed and self.dialed:

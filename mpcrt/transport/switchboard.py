@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 
 import zmq
 
-from mpcrt.errors import LinkError, PeerFailed, ProtocolError
+from mpcrt.errors import LinkError, MpcrtError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, encode
@@ -166,7 +166,7 @@ class Switchboard:
             line.told = line.connection.transmit(self._last_words)
 
     def untold(self, culprit: str) -> bool:
-        """Whether somebody who may still come up has not been sent the ABORT, or a refused one has not come to look."""
+        """Whether somebody who may still come up has not been sent the ABORT, or has not come to look."""
         unaware = not self.refused and any(line.unaware for line in self.lines.values())
         return unaware or any(line.untold for line in self.lines.values() if line.peer != culprit)
 
@@ -204,21 +204,18 @@ class Switchboard:
         except OSError as error:
             line.refusal = f"its address is unknown: {error.strerror or error}"
             return
-        identity = self.switch.dial(endpoint)
         channel, line.doubted = self._channel(dialing=True), False
         connection = Connection(
-            self.switch, identity, channel, peer=line.peer, endpoint=endpoint, probing=not line.dialed
+            self.switch, self.switch.dial(endpoint), channel, peer=line.peer, endpoint=endpoint, probing=not line.dialed
         )
-        self._connections[identity] = line.attempt = connection
+        self._connections[connection.identity] = line.attempt = connection
         connection.start()
         self._introduce(connection)
 
     def _introduce(self, connection: Connection) -> None:
         """Greet once the channel allows; the dialing end greets first and only whom it meant to reach."""
-        channel = connection.channel
-        if connection.dialed and channel.established and not connection.greeted:
-            if channel.names is not None and connection.peer not in channel.names:
-                raise Refused(f"its certificate is {channel.proves}, not {connection.peer}")
+        if connection.dialed and connection.channel.established and not connection.greeted:
+            connection.check(connection.peer)
             if connection.probing:
                 connection.greeted = connection.transmit(control(Control.PROBE, ()))
                 return
@@ -240,11 +237,11 @@ class Switchboard:
                 self.lines[connection.peer].refusal = str(error)
                 self._lost(connection, str(error))
             else:
-                self._refused(connection, str(error), isinstance(error, Rejected))
+                self._refused(connection, error)
         except ProtocolError as error:
             if connection.ready:
                 raise ProtocolError(f"{connection.peer} broke the protocol: {error}") from error
-            self._refused(connection, str(error))
+            self._refused(connection, error)
 
     def _handle(self, connection: Connection, message: Message, frame: Frame) -> None:
         header = message.header
@@ -280,8 +277,6 @@ class Switchboard:
         if kind == Control.PROBE and not connection.ready:
             if connection.probing:
                 self._lost(connection, "its certificate is in order")
-            elif connection.channel.names is not None and connection.channel.names.isdisjoint(self.lines):
-                raise Refused(f"its certificate is {connection.channel.proves}, no party of this cluster file")
             else:
                 connection.transmit(control(Control.PROBE, ()))
             return
@@ -308,34 +303,41 @@ class Switchboard:
             self._strangers.remove(connection)
             connection.greet(Greeting(self.name, greeting.name, self._instance, line.session.received))
         self._statistics.reconnects += line.came_up
+        away = f" again, after {time.monotonic() - line.down_since:.1f} s" if line.came_up else ""
         connection.ready = line.came_up = True
         line.connection, line.attempt, line.attempts, line.refusal = connection, None, 0, ""
-        log.info("connected to %s", line.peer)
+        log.info("connected to %s%s", line.peer, away)
         self._tell(line)
         if not line.resend(greeting.received, self._statistics.resent):
             self._lost(connection, "the connection is gone")
 
-    def _refused(self, connection: Connection, reason: str, by_peer: bool = False) -> None:
-        """Turn a connection away, or be turned away. Raises LinkError when that can only be the configuration."""
+    def _refused(self, connection: Connection, error: MpcrtError) -> None:
+        """Turn a connection away, or be turned away. Raises LinkError when that can only be the configuration: at an
+        address of the cluster file, or with somebody who has proved to hold the key of one of its parties."""
+        line, reason, by_peer = self.lines.get(connection.peer), str(error), isinstance(error, Rejected)
+        insiders = set() if isinstance(error, Cut) else connection.proven & {self.name, *self.lines}
         if not connection.dialed:
-            said_by = f"{connection.peer} " if connection.peer else ""
-            self.refusals.append(f"{said_by}{reason}")
             self.refused += 1
-            if self.refused <= REFUSALS_SHOWN:  # a stranger must not fill the log
-                log.warning("refused a connection: %s%s", said_by, reason)
-            for line in self.lines.values():
-                line.doubted = self._tls is not None and not (line.came_up or line.address is None)
-            connection.refuse(reason)
-            self._lost(connection, reason)
-            return
-        line = self.lines[connection.peer]
-        line.refusal = reason
-        log.warning("no link to %s: %s", line.where, reason)
+            if by_peer:
+                line = next((self.lines[name] for name in sorted(insiders) if name in self.lines), None)
         connection.refuse(reason)
         self._lost(connection, reason)
-        if not line.came_up:
-            line.refused, line.unaware = True, self._findable and not by_peer
-            raise LinkError(f"no link to {line.where}: {reason}", self.name if connection.refusal else line.peer)
+        if line is not None:
+            line.refusal = reason
+            if not line.came_up:
+                known = connection.proven and not (by_peer and connection.dialed)
+                line.refused, line.unaware = True, self._findable and not known
+                raise LinkError(f"no link to {line.where}: {reason}", self.name if by_peer else line.peer)
+            log.warning("no link to %s: %s", line.where, reason)
+            return
+        if insiders and self.missing():
+            # whose key it has is proved, not whose process it is
+            raise LinkError(f"refused a connection with the certificate {connection.channel.proves}: {reason}")
+        self.refusals.append(reason)
+        if self.refused <= REFUSALS_SHOWN:  # a stranger must not fill the log
+            log.warning("refused a connection: %s", reason)
+        for line in self.lines.values():
+            line.doubted = self._tls is not None and not (line.came_up or line.address is None)
 
     def _damaged(self, connection: Connection, reason: str) -> None:
         """Give up a connection with a peer that is known, for a new one; too many end the run."""
@@ -350,15 +352,13 @@ class Switchboard:
         """A connection is over; its peer has `patience` to make another."""
         self._drop(connection)
         line = self.lines.get(connection.peer)
-        if line is None:
-            return
-        if line.attempt is connection:
+        if line is not None and line.attempt is connection:
             line.attempt = None
-        if line.connection is connection:
+        if line is not None and line.connection is connection:
             line.connection, line.told = None, False
             line.down_since = time.monotonic()
             if not line.session.closed:
-                log.info("connection to %s lost: %s", line.peer, reason)
+                log.debug("connection to %s lost: %s", line.peer, reason)
 
     def _ended(self, connection: Connection, reason: str) -> None:
         """The other end is gone: take in what it had sent before, above all why it ended, then count it as lost."""
