@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpcrt.ring import kernels, reference
 
-compiled = pytest.importorskip("mpcrt.ring.compiled")
+compiled = pytest.importorskip("mpcrt.ring.compiled", exc_type=ImportError)
 LEVELS = compiled.levels()
 few = settings(max_examples=40, deadline=None)
 sizes = st.integers(0, 70)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from mpcrt.ring import blocks, reference
 
-compiled = pytest.importorskip("mpcrt.ring.compiled")
+compiled = pytest.importorskip("mpcrt.ring.compiled", exc_type=ImportError)
 few = settings(max_examples=25, deadline=None)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("mpcrt.ring.compiled")
+pytest.importorskip("mpcrt.ring.compiled", exc_type=ImportError)
 
 ROUNDS = """
 import resource
