@@ -4,7 +4,8 @@
 
 Prints one JSON object, in microseconds. `own`: processor time of a call on the thread that runs it, outside links and
 the plan (at the dealer: from one call's end to the next one's); `main`: that of the thread that makes the calls.
-`call`: from a placement call until its result is known, and `rounds`: the same plan run by the same processes over the
+`silent`: from a placement call until its result is known, of a function that opens nothing (`-x`), so all of it is
+overhead. `call`: the same of relu, and `rounds`: the same plan run by the same processes over the
 same links without calls, the dealer ahead; both wall clock at alice, the best and the median of eight parts.
 `overhead`: call less rounds, of the best.
 """
@@ -107,19 +108,26 @@ def party(config: ClusterConfig, link: Link, calls: int, meter: Meter, profile: 
         engine.thread.run = lambda run=engine.thread.run: profile.runcall(run)
     engine.thread.start()
     current.session.set(session)
-    secure, x = mpcrt.spu("spu")(jax.nn.relu), session.inject(np.ones(1, np.float32), "alice")
-    for _ in range(WARM):
-        _ = secure(x).shape
-    called, start = [], time.thread_time()
-    for _ in range(PARTS):
-        began = time.perf_counter()
-        for _ in range(calls // PARTS):
+    x = session.inject(np.ones(1, np.float32), "alice")
+
+    def timed(function: Callable) -> list[float]:
+        secure, took = mpcrt.spu("spu")(function), []
+        for _ in range(WARM):
             _ = secure(x).shape
-        called.append((time.perf_counter() - began) / (calls // PARTS))
-    spent = (time.thread_time() - start) / calls
+        for _ in range(PARTS):
+            began = time.perf_counter()
+            for _ in range(calls // PARTS):
+                _ = secure(x).shape
+            took.append((time.perf_counter() - began) / (calls // PARTS))
+        return took
+
+    silent, start = timed(jax.numpy.negative), time.thread_time()
+    called = timed(jax.nn.relu)
+    spent = (time.thread_time() - start) / (calls + WARM)
     session.finish()
     engine.thread.join()
-    return {"own": meter.own[-calls - 1 : -1], "main": spent, "call": called, **bare(link, engine.roster, calls)}
+    own = meter.own[-calls - 1 : -1]
+    return {"own": own, "main": spent, "silent": silent, "call": called, **bare(link, engine.roster, calls)}
 
 
 def dealer(config: ClusterConfig, link: Link, calls: int, meter: Meter, profile: cProfile.Profile | None) -> dict:
@@ -194,7 +202,7 @@ def measure(calls: int, profiled: str = "") -> dict:
             descriptor = sockets[name].fileno() if name in sockets else None  # the last party dials all others
             command = [sys.executable, __file__, "--calls", str(calls), "--process", name, "--cluster", str(file)]
             command += ["--descriptor", str(descriptor)] * (descriptor is not None) + ["--profile", profiled]
-            passed = [descriptor] * (descriptor is not None)
+            passed = [] if descriptor is None else [descriptor]
             children[name] = subprocess.Popen(command, stdout=subprocess.PIPE, pass_fds=passed, text=True)
         close_all(sockets)
         try:
@@ -206,6 +214,7 @@ def measure(calls: int, profiled: str = "") -> dict:
     return {
         "own": {name: best_and_median(row["own"]) for name, row in found.items()},
         "main": {name: round(row["main"] * 1e6, 1) for name, row in found.items() if "main" in row},
+        "silent": best_and_median(found["alice"]["silent"]),
         "call": best_and_median(call),
         "rounds": best_and_median(rounds),
         "overhead": round((min(call) - min(rounds)) * 1e6),
