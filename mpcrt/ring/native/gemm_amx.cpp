@@ -17,8 +17,8 @@
 namespace mpcrt::amx {
 
 // A block of the right operand, 0.75 MiB packed, stays in the second-level cache, of which a neighbour may hold the other
-// half; panels of 16 rows pass by it. Few rows stay there all, beside two narrow blocks of the right operand.
-constexpr long depth_block = 512, column_block = 192, narrow_block = 96, few_rows = 128;
+// half; panels of 16 rows pass by it. Few rows stay there all, beside two narrow blocks of the right operand, half as deep.
+constexpr long depth_block = 512, column_block = 192, shallow_block = 256, narrow_block = 96, few_rows = 128;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
 constexpr long sum_words = group * group, sum_bytes = digits * sum_words * 4;
 
@@ -283,26 +283,27 @@ static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     if (!a.depth || tiles > (double)rows * b.columns * a.depth / 4) return few(a, b, c);
 
     const bool together = rows <= few_rows;
-    const long deep = up(least(depth_block, a.depth), step), panel = panel_bytes(deep / step);
+    const long deepest = together ? shallow_block : depth_block;
+    const long deep = up(least(deepest, a.depth), step), panel = panel_bytes(deep / step);
     const long widest = together ? narrow_block : column_block, blocks = up(b.columns, widest) / widest;
     const long wide = up(up(b.columns, blocks) / blocks, group), panels = together ? up(rows, group) / group : 2;
-    const Scratch memory((panels + (together ? 2 : 1) * wide / group) * panel + 2 * sum_bytes + 8 * depth_block);
+    const Scratch memory((panels + (together ? 2 : 1) * wide / group) * panel + 2 * sum_bytes + 8 * deepest);
     uint32_t *sums = memory.as<uint32_t>(), *other = sums + digits * sum_words;
     uint64_t* const scratch = (uint64_t*)(other + digits * sum_words);
-    uint8_t* const left = (uint8_t*)(scratch + depth_block);
+    uint8_t* const left = (uint8_t*)(scratch + deepest);
     uint8_t* const right = left + panels * panel;
     const auto packing = [&](long k, long j, long turn) {
-        if (j >= b.columns) k += depth_block, j = 0;
+        if (j >= b.columns) k += deepest, j = 0;
         uint8_t* const to = right + (together ? turn % 2 * (wide / group) * panel : 0);
-        return Packing{&b, k, k < a.depth ? least(depth_block, a.depth - k) : 0, j, least(wide, b.columns - j), to};
+        return Packing{&b, k, k < a.depth ? least(deepest, a.depth - k) : 0, j, least(wide, b.columns - j), to};
     };
     static const TileConfiguration configuration;
     _tile_loadconfig(&configuration);
     long turn = 0;
     Ahead next{!together, {}, {}};
     Packing now = packing(0, 0, turn);
-    for (long k = 0; k < a.depth; k += depth_block) {
-        const long depth = least(depth_block, a.depth - k), steps = up(depth, step) / step;
+    for (long k = 0; k < a.depth; k += deepest) {
+        const long depth = least(deepest, a.depth - k), steps = up(depth, step) / step;
         const auto rows_from = [&](long i) {
             uint8_t* const to = left + (i - c.first) / group % panels * panel_bytes(steps);
             return LeftPacking{&a, i, c.last, k, i < c.last ? depth : 0, scratch, to};
