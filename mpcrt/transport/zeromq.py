@@ -143,6 +143,7 @@ class ZmqLink(Link):
                 soon = now + SLICE
 
     def _come_up(self, board: Switchboard, deadline: float) -> None:
+        self._step(board, 0.0)
         while missing := board.missing():
             self._step(board, SLICE / 2)
             if time.monotonic() > deadline:
@@ -178,8 +179,10 @@ class ZmqLink(Link):
             if arrays is None:
                 busy = time.monotonic() + SPIN
                 while (arrays := session.take(address, limit, self.nonce)) is None:
-                    if not self._guard(board.pump) or time.monotonic() >= self._next_tick:
+                    if not self._guard(board.pump):
                         self._rest(board, SLICE / 2, busy)
+                    elif time.monotonic() >= self._next_tick:
+                        self._rest(board, 0.0)  # what just came may be what is waited for
             if session.consumed - session.consumed_reported > UNREPORTED_BYTES:
                 board.report(board.lines[peer])
             return arrays
@@ -263,9 +266,9 @@ class ZmqLink(Link):
             raise self._failure from None
 
     def _step(self, board: Switchboard, seconds: float) -> None:
-        """Take in what has arrived, or wait for something to arrive."""
-        self._guard(board.pump_all)
+        """Wait for something to arrive, and take it in."""
         self._rest(board, seconds)
+        self._guard(board.pump_all)
 
     def _rest(self, board: Switchboard, seconds: float, busy: float = 0.0) -> None:
         """Wait until something arrives, and do what is due; a thread that waits for the lock gets it.
