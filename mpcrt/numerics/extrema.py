@@ -164,7 +164,7 @@ def pairs(b: Builder, x: Value, bits: int | None) -> Value:
     for p, (i, j) in enumerate(chosen):
         matrix[i, p], matrix[j, p] = 1, -1
     rows = b.reshape(x, (1, math.prod(rest), k))
-    differences = b.one("dot", rows, b.ring_constant(matrix.view(np.uint64)[None]))
+    differences = b.one("dot", rows, b.ring_constant(matrix.view(np.uint64)[None]), picks=False)
     return b.negative(b.reshape(differences, (*rest, len(chosen))), bits, 0)
 
 
@@ -192,5 +192,5 @@ def losses(b: Builder, less: Value, k: int) -> Value:
         matrix[p, i], matrix[p, j] = 1, -1
     rest = less.shape[:-1]
     rows = b.reshape(b.to_ring(less), (1, math.prod(rest), less.shape[-1]))
-    counted = b.one("dot", rows, b.ring_constant(matrix.view(np.uint64)[None]))
+    counted = b.one("dot", rows, b.ring_constant(matrix.view(np.uint64)[None]), picks=False)
     return b.reshape(b.add(counted, b.integer(constant)), (*rest, k))

@@ -197,9 +197,9 @@ class Builder(Assembly):
             x, y = self.broadcasted(x, y)
         return self.one("mul", *sorted((x, y), key=lambda v: v.number))
 
-    def dot(self, x: Value, y: Value) -> Value:
-        """[B, M, K] x [B, K, N]."""
-        return self.one("dot", *self.factors(x, y))
+    def dot(self, x: Value, y: Value, picks: bool = False) -> Value:
+        """[B, M, K] x [B, K, N]. `picks`: x's rows are integers, one-hot or zero."""
+        return self.one("dot", *self.factors(x, y), picks=picks)
 
     def conv(self, x: Value, k: Value, strides, padding, lhs_dilation, rhs_dilation, groups: int) -> Value:
         """[N, *space, C] with [*space, C/groups, O]; `padding` a sequence of (low, high)."""

@@ -158,11 +158,12 @@ def _(types, a):
     return (Type(shape, "ring", x.fraction + y.fraction, joined(types)),)
 
 
-@op("dot", 2)
+@op("dot", 2, "picks")
 def _(types, a):
-    """Batched matrix product: [B, M, K] x [B, K, N] -> [B, M, N]."""
+    """Batched matrix product: [B, M, K] x [B, K, N] -> [B, M, N]. `picks`: x's rows are one-hot or zero."""
     x, y = types
     ring(x, y)
+    need(a["picks"] is False or (a["picks"] is True and x.fraction == 0), "only integers pick")
     need(len(x.shape) == len(y.shape) == 3, "dot takes [B, M, K] and [B, K, N]")
     need(x.shape[0] == y.shape[0] and x.shape[2] == y.shape[1], f"dot of {x} and {y}")
     return (Type((x.shape[0], x.shape[1], y.shape[2]), "ring", x.fraction + y.fraction, joined(types)),)

@@ -90,3 +90,27 @@ def test_the_owner_multiplies_once(monkeypatch, rng):
     plan = plan_of(lambda b, x, w: b.dot(b.mul(x, x), w), *types)
     check(plan, [words(rng, 1, 4, 4) for _ in types], owners=["owner", "alice"])
     assert len(count) == 3
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("table", [private("alice"), SECRET], ids=["owned", "secret"])
+@pytest.mark.parametrize("owner", ["bob", "owner"])
+def test_who_knows_one_hot_rows_picks(monkeypatch, rng, n, owner, table):
+    """Its product is none: one less than with any other rows, and the same result, for rows of zeros too."""
+    count = []
+    times = bilinear.TIMES["dot"]
+    monkeypatch.setitem(bilinear.TIMES, "dot", lambda *a: count.append(1) or times(*a))
+    hot = np.eye(5, dtype=np.uint64)[rng.integers(0, 5, (1, 7))]
+    hot[0, 2] = 0
+    types = [
+        Type((1, 7, 5), "ring", 0, private("bob") if owner == "bob" else SECRET),
+        Type((1, 5, 3), "ring", 0, table),
+    ]
+    owners = [owner, "alice" if table != SECRET else "owner"]
+    made = []
+    for picks in (False, True):
+        plan = plan_of(lambda b, x, y, picks=picks: b.dot(x, y, picks=picks), *types)
+        check(plan, [hot, words(rng, 1, 5, 3)], n, owners=owners)
+        made.append(len(count))
+        count.clear()
+    assert made[0] - made[1] == (owner == "bob")

@@ -57,11 +57,19 @@ TIMES: dict[str, Callable[..., np.ndarray]] = {"mul": mul, "dot": dot, "conv": c
 @online("product")
 def product_online(ctx, x: Wire, y: Wire):
     node: Node = ctx.attrs["node"]
+    times = TIMES[node.op]
+    knows = ctx.operands[0].holder == ctx.run.me
+    clear = picked if knows and node.attrs.get("picks") else times
     if owner(ctx) == ctx.run.me:
-        shapes = [h.type.shape for h in ctx.operands]
-        clear = [w.plain if w.plain is not None else _less(w, s) for w, s in zip((x, y), shapes, strict=True)]
-        return np.asarray(TIMES[node.op](node, *clear))
-    return cross(TIMES[node.op], node, ctx.leads(ctx.attrs["lead"]), x, y, ctx.operands)
+        return np.asarray(clear(node, *(_less(w, h.type.shape) for w, h in zip((x, y), ctx.operands, strict=True))))
+    return cross(times, clear, node, ctx.leads(ctx.attrs["lead"]), x, y, ctx.operands)
+
+
+def picked(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """x y where a party knows that the rows of x are one-hot or zero, and which: all of x is read, and a row of y each,
+    so that the time it takes tells nothing."""
+    at = x.argmax(axis=2)[..., None]
+    return np.take_along_axis(y, at, axis=1) * np.take_along_axis(x, at, axis=2)
 
 
 def owner(ctx) -> str | None:
@@ -70,10 +78,11 @@ def owner(ctx) -> str | None:
     return lead if ctx.attrs["owned"] is not None and lead in ctx.run.parties else None
 
 
-def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
+def cross(times, clear, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
     """lead D_x D_y - D_x l_y - l_x D_y with my mask shares, in at most two products.
 
     The lead's first term goes into the product that multiplies the smaller operand's mask: (D - l) is formed there.
+    `clear` multiplies by D - l of x, `times` by anything.
     """
     shape_x, shape_y = held[0].type.shape, held[1].type.shape
     if not lead:
@@ -88,7 +97,7 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
             parts[0] += part
         return np.negative(parts[0], out=parts[0])
     if y.mask.zero or (not x.mask.zero and held[0].type.size <= held[1].type.size):
-        out = np.asarray(times(node, _less(x, shape_x), y.opened))
+        out = np.asarray(clear(node, _less(x, shape_x), y.opened))
         if not y.mask.zero:
             out -= times(node, x.opened, y.mask.shaped(shape_y))
     else:
@@ -99,7 +108,9 @@ def cross(times, node: Node, lead: bool, x: Wire, y: Wire, held) -> np.ndarray:
 
 
 def _less(x: Wire, shape: tuple[int, ...]) -> np.ndarray:
-    """D - l."""
+    """D - l: at the owner of the whole mask the value."""
+    if x.plain is not None:
+        return x.plain
     out = np.array(x.opened, order="C").reshape(-1)
     x.mask.subtract_from(out)
     return out.reshape(shape)

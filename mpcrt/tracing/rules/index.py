@@ -49,7 +49,7 @@ def rows(low: Lowering, e: Eqn, x: Value, axis: int, index: Var) -> Value:
         hot = low.value(low.inserted(lambda graph: [one_hot(graph, index, n, e.line)])[0])
     b, count = low.b, index.size
     table = b.reshape(b.transpose(x, (axis, *rest)), (1, n, x.type.size // n))
-    product = b.dot(b.reshape(hot, (1, count, n)), table)
+    product = b.dot(b.reshape(hot, (1, count, n)), table, picks=n > 0)
     return b.reshape(product, (*index.shape, *(x.shape[i] for i in rest)))
 
 
