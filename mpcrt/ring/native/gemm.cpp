@@ -179,11 +179,16 @@ static void few_rows(const Rows& a, const Matrix& b, const Product& c, uint64_t*
     }
 }
 
+constexpr long far = 512;  // words ahead
+
 static uint64_t dot(const uint64_t* a, const uint64_t* b, long n) {
     Words sum[4] = {};
     long k = 0;
     for (; k + 4 * lanes <= n; k += 4 * lanes)
-        for (int i = 0; i < 4; ++i) sum[i] += mul(load(a + k + lanes * i), load(b + k + lanes * i));
+        for (int i = 0; i < 4; ++i) {
+            __builtin_prefetch(a + k + lanes * i + far);  // rows are one stream from memory
+            sum[i] += mul(load(a + k + lanes * i), load(b + k + lanes * i));
+        }
     const Words both = (sum[0] + sum[1]) + (sum[2] + sum[3]);
     uint64_t total = 0;
     for (int i = 0; i < lanes; ++i) total += both[i];
