@@ -52,8 +52,8 @@ class Context:
     """
 
     __slots__ = (
-        "attrs", "generator", "index", "job", "low", "n", "operands", "out", "receiver", "request", "result", "run",
-        "stage", "step", "stream",
+        "attrs", "generator", "given", "index", "job", "low", "n", "operands", "out", "receiver", "request", "result",
+        "run", "stage", "step", "stream",
     )  # fmt: skip
 
     def __init__(self, run, stage, stream: int, chunk: tuple[int, int, int, int]) -> None:

@@ -29,7 +29,7 @@ class Observer(Protocol):
 
 
 class Job:
-    """A step under way: its operands, the chunks' results, and how many are left. `ctx`: of all of it, as one chunk."""
+    """A step of several chunks under way: its operands, the chunks' results, how many are left; `ctx`, of all of it."""
 
     __slots__ = ("ctx", "left", "operands", "out", "pieces")
 
@@ -42,20 +42,21 @@ class Job:
 
     def value(self) -> Any:
         """What the step makes: of its chunks' arrays one, or what its rule assembles."""
-        ctx, pieces = self.ctx, self.pieces
-        value: Any = pieces[0]
-        if value is None:
-            pass
-        elif self.out is not None:
-            value = self.out
-        elif not isinstance(value, np.ndarray):
-            value = pieces
-        elif len(pieces) > 1:
-            value = np.concatenate([piece.reshape(-1) for piece in pieces])
-        stage = ctx.stage
-        if stage.shape is not None and isinstance(value, np.ndarray) and value.shape != stage.shape:
-            value = value.reshape(stage.shape)
-        return value if stage.assemble is None else stage.assemble(ctx, value, *self.operands)
+        value, pieces = self.out, self.pieces
+        if pieces[0] is None:
+            value = None
+        elif value is None:
+            arrays = isinstance(pieces[0], np.ndarray)
+            value = np.concatenate([piece.reshape(-1) for piece in pieces]) if arrays else pieces
+        return finished(self.ctx, value, self.operands)
+
+
+def finished(ctx: Context, value: Any, operands: list) -> Any:
+    """A step's value of its array, or of the list of its chunks' results."""
+    stage = ctx.stage
+    if stage.shape is not None and isinstance(value, np.ndarray) and value.shape != stage.shape:
+        value = value.reshape(stage.shape)
+    return value if stage.assemble is None else stage.assemble(ctx, value, *operands)
 
 
 class Execution:
@@ -129,10 +130,11 @@ class Execution:
         if not step.chunked:
             self.values[stage.result] = stage.function(whole, *operands)
             return
-        whole.job = job = Job(whole, operands, len(stage.chunks))
-        if job.left == 1:
+        if len(stage.chunks) == 1:
+            whole.given = operands
             self.begin(whole, [flat(v) for v in operands])
             return
+        job = Job(whole, operands, len(stage.chunks))
         bit = stage.shape is None
         if stage.fills:
             job.out = np.empty((step.size + 63) >> 6 if bit else step.size, np.uint64)
@@ -176,6 +178,11 @@ class Execution:
 
     def done(self, ctx: Context, result) -> None:
         job, out = ctx.job, ctx.out
+        if job is None:
+            value = result if result is None or isinstance(result, np.ndarray) else [result]
+            self.values[ctx.stage.result] = finished(ctx, value, ctx.given)
+            ctx.given = None
+            return
         job.pieces[ctx.index] = result
         if out is not None and result is not out and result is not None:
             out[:] = result.reshape(-1)
