@@ -27,6 +27,7 @@ COEFFICIENT_BITS = 40
 FACTOR_BITS = 40
 TRIG = tables.TRIG_BITS
 MAX_TERMS = 1024
+COLUMNS = 1 << 12  # of Chebyshev coefficients at a time, in the caches
 _U = np.uint64
 _I = np.int64
 
@@ -212,11 +213,15 @@ class Chebyshev:
         transform *= self.factor * 2.0 ** (self.fraction - self.public_bits - FACTOR_BITS)
         period = _U((window << self.table_bits) - 1)
         first = self.low - window + 1
-        out = np.empty((self.entries, terms, mask.size), _U)
-        for v in range(self.entries):
-            start = ((_U(v * window) - mask.reshape(-1) - _U(first % 2**64)) & period).view(_I) + _I(first)
-            x = np.ldexp(start.astype(np.float64), -self.input_fraction) + nodes[:, None]
-            out[v] = fixed(transform @ continued(self.function, x, math.ldexp(self.edge, -self.input_fraction), terms))
+        tops = np.arange(self.entries, dtype=_U)[:, None] * _U(window)
+        start = ((tops - mask.reshape(-1) - _U(first % 2**64)) & period).view(_I) + _I(first)
+        starts = np.ldexp(start.reshape(-1).astype(np.float64), -self.input_fraction)
+        out = np.empty((terms, starts.size), _U)
+        for low in range(0, starts.size, COLUMNS):
+            x = starts[low : low + COLUMNS] + nodes[:, None]
+            values = transform @ continued(self.function, x, math.ldexp(self.edge, -self.input_fraction), terms)
+            out[:, low : low + COLUMNS] = fixed(values)
+        out = out.reshape(terms, self.entries, mask.size).transpose(1, 0, 2)
         return out.reshape(self.entries * terms, *mask.shape)
 
 
