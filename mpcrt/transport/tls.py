@@ -124,6 +124,7 @@ class TlsChannel(Channel):
         self._expected: deque[memoryview] = deque()
         """Where the pieces of a large message go that have not come yet."""
         self._bytes_in = self._bytes_out = 0
+        self._broken = False
 
     def start(self) -> list[Sequence[Frame]]:
         self._shake()
@@ -177,30 +178,37 @@ class TlsChannel(Channel):
         return data
 
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
+        if self._broken:
+            raise Cut("nothing is read any more after what was wrong before")
+        self._broken = True  # whatever is raised below: what follows a gap must not be taken for what was in it
         complete: list[tuple[Message, Frame]] = []
         for frame in frames:
             if self._header is not None:
                 assert self._opening is not None
                 self._opening.open(frame, self._expected.popleft())
             else:
-                self._take(frame)
-                while (message := self._next(limit)) is not None:
-                    complete.append(message)
+                complete += self._take(frame, limit)
             self._bytes_in += len(frame)
             if self._header is not None and not self._expected:
                 complete.append(self._finish())
+        self._broken = False
         return complete
 
-    def _take(self, frame: Frame) -> None:
-        """Put TLS records in, and add what they carry to the plaintext."""
+    def _take(self, frame: Frame, limit: int) -> list[tuple[Message, Frame]]:
+        """The messages that TLS records complete; `_header` is set where a large one begins, which ends the records."""
         if not self._bytes_in and not (frame and frame[0] in TLS_RECORDS):
             raise Refused("it does not speak TLS, which every link here needs")
         self._in.write(frame)
         if not self.established:
             self._shake()
-        if self.established:
-            while (data := self._read()) is not None:
-                self._plain = self._plain + data if self._plain else data
+        complete: list[tuple[Message, Frame]] = []
+        while self.established and (data := self._read()) is not None:
+            self._plain = self._plain + data if self._plain else data
+            while self._header is None and (message := self._next(limit)) is not None:
+                complete.append(message)
+        if self._header is not None and self._plain:  # no fault of the peer's: the network can join frames
+            raise Cut("records where the buffers of a large message were expected")
+        return complete
 
     def _read(self) -> bytes | None:
         """Some plaintext, or None when more ciphertext is needed."""
@@ -235,13 +243,12 @@ class TlsChannel(Channel):
             end += header.layout.padded
             if len(plain) < end:
                 return None
-            frame, self._plain = plain[:end], plain[end:]
-            if crc32(frame[PREFIX_BYTES:]) != prefix[3]:
-                raise ProtocolError("a frame with another checksum than its own")
+        frame, self._plain = plain[:end], plain[end:]
+        if crc32(frame[PREFIX_BYTES:]) != prefix[3]:
+            raise ProtocolError("a frame with another checksum than its own")
+        if header.inline:
             return inline_message(header, frame), frame
-        if len(plain) != end:
-            raise ProtocolError("something else between the header of a large message and its buffers")
-        self._header, self._head, self._plain = header, plain, b""
+        self._header, self._head = header, frame
         self._parts = [np.empty(size, np.uint8).data for size in header.layout.sizes]
         self._expected.extend(pieces(self._parts))
         return None
