@@ -15,6 +15,7 @@ import numpy as np
 from mpcrt.errors import ProtocolError, UsageError
 from mpcrt.transport.header import (
     DTYPES,
+    INLINE_LIMIT,
     MAGIC,
     PADDING,
     PREFIX,
@@ -31,8 +32,6 @@ from mpcrt.transport.header import (
 )
 from mpcrt.transport.link import UNBOUND, Address, Buffer
 
-INLINE_LIMIT = 8192
-"""A message of fewer bytes than this, header included, is one frame."""
 CONTROL_LIMIT = 4096
 
 _CODES = {dtype: code for code, dtype in DTYPES.items()}

@@ -30,6 +30,8 @@ from mpcrt.transport.link import NONCE_BYTES, Address, Kind
 
 VERSION = 1
 HEADER_LIMIT = 1 << 18
+INLINE_LIMIT = 8192
+"""A message of fewer bytes than this, header included, is one frame; another is not."""
 BUFFERS_LIMIT = 8192
 DIMENSIONS_LIMIT = 32
 
@@ -186,6 +188,8 @@ def read_fields(frame: bytes, prefix: tuple[bool, int, int, int], limit: int) ->
         layout = _layout(*fields[9:])
     if layout.payload > limit:
         raise ProtocolError(f"a message of {layout.payload} bytes where at most {limit} are allowed")
+    if inline and end + layout.padded >= INLINE_LIMIT:
+        raise ProtocolError(f"a message of {layout.payload} bytes in its first frame")
     address = _make(Address, (kind, call, path, step))
     return _make(Header, (nonce, sequence, acknowledged, consumed, address, layout, inline, end))
 

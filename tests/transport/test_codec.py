@@ -151,6 +151,7 @@ def test_refuses_frames_that_do_not_match():
         "trailing in the header": [*checked(good[0][12:], PREFIX.unpack_from(good[0])[2], 0), b"abc"],
         "extra field": frames_of([*fields(), 1], b"abc"),
         "no list": frames_of({"version": 1}, b"abc"),
+        "large in one frame": frames_of(fields(shapes=[[8192]]), bytes(8192)),
         "nested": checked(b"\x91" * 4100, 4096, 1),
     }
     for name, frames in bad.items():

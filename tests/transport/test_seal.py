@@ -14,8 +14,8 @@ from link_worlds import Authority
 
 from mpcrt.errors import ProtocolError
 from mpcrt.transport.channel import Cut, Refused
-from mpcrt.transport.codec import INLINE_LIMIT, Encoded, encode
-from mpcrt.transport.header import Frame
+from mpcrt.transport.codec import Encoded, encode
+from mpcrt.transport.header import INLINE_LIMIT, Frame
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.seal import PIECE, TAG_BYTES, Seal
 from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel

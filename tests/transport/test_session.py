@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from mpcrt.errors import PeerLost, ProtocolError
-from mpcrt.transport.codec import INLINE_LIMIT, Encoded, Message, encode, read_message
-from mpcrt.transport.header import Control
+from mpcrt.transport.codec import Encoded, Message, encode, read_message
+from mpcrt.transport.header import INLINE_LIMIT, Control
 from mpcrt.transport.link import UNBOUND, Address, Kind
 from mpcrt.transport.session import FRAMES_KEPT, MESSAGE_COST, AddressBook, Session
 
