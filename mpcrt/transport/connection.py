@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import ProtocolError
+from mpcrt.transport.callers import Wire
 from mpcrt.transport.channel import Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, read_message
 from mpcrt.transport.header import Control, Frame
-from mpcrt.transport.switch import Switch
+from mpcrt.transport.switch import QUEUED_MESSAGES, Switch
+from mpcrt.transport.tls import FRAME_LIMIT
 
 STRANGER_LIMIT = 4096
 """Bytes in one message of somebody who has not said who it is."""
 INSTANCE_BYTES = 16
+FRAME_COST = 9
+"""Bytes that ZeroMQ adds to a frame."""
+HEARTBEAT_BYTES = 1 << 10
+"""In a second, more than four pings and pongs."""
+WAITING_BYTES = QUEUED_MESSAGES * FRAME_LIMIT + (1 << 28)
+"""What ZeroMQ takes over a TLS connection before it is looked at, and what a kernel may be set to buffer."""
 
 
 class Greeting:
@@ -58,12 +67,25 @@ class Connection:
         self.endpoint = endpoint
         self.dialed = bool(endpoint)
         self.probing = probing
-        self.descriptor = -1
+        self.wire: Wire | None = None
+        """The TCP connection, once there is one."""
+        self._taken = 0
         self.greeted = False
         self.ready = False
         self.refusal = ""
-        self.since = time.monotonic()
+        self.since = self._began = time.monotonic()
         self._switch = switch
+
+    def took(self, frames: Sequence[Frame]) -> None:
+        """A message has come over this connection."""
+        self._taken += sum(map(len, frames)) + FRAME_COST * len(frames)
+
+    @property
+    def allowance(self) -> int:
+        """Bytes that TCP may have received: what was taken, what may wait in ZeroMQ and the kernel, and heartbeats."""
+        if self.channel.names is None and self.channel.established:
+            return sys.maxsize  # in plaintext one message may be of any size, and both ends are on this machine
+        return self._taken + WAITING_BYTES + int(HEARTBEAT_BYTES * (time.monotonic() - self._began))
 
     def start(self) -> bool:
         """The dialing end speaks first."""

@@ -47,6 +47,11 @@ class Line:
     damages: int = 0
 
     @property
+    def connections(self) -> list[Connection]:
+        """The one in use and the one being dialed."""
+        return [connection for connection in (self.connection, self.attempt) if connection is not None]
+
+    @property
     def where(self) -> str:
         """Name and address, for messages."""
         return f"{self.peer} ({self.address or 'which dials ' + 'this party'})"

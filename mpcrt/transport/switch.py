@@ -23,6 +23,7 @@ import zmq
 from zmq.backend import Socket
 from zmq.utils.monitor import parse_monitor_message
 
+from mpcrt.transport.callers import Callers
 from mpcrt.transport.header import BUFFERS_LIMIT, Frame
 
 ZERO_COPY = 1 << 16
@@ -31,9 +32,11 @@ QUEUED_MESSAGES = 1 << 9
 """That ZeroMQ takes from one connection before they are looked at: with TLS at most 288 MiB, whoever sends."""
 _MORE = int(zmq.SNDMORE)
 _NOW = int(zmq.NOBLOCK)
+_SOURCE = int(zmq.SRCFD)
 _HANDSHAKE_MS = 10_000
 _EVENTS = (
-    zmq.Event.CONNECTED
+    zmq.Event.ACCEPTED
+    | zmq.Event.CONNECTED
     | zmq.Event.DISCONNECTED
     | zmq.Event.HANDSHAKE_FAILED_NO_DETAIL
     | zmq.Event.HANDSHAKE_FAILED_PROTOCOL
@@ -72,7 +75,8 @@ class Switch:
         self._send, self._recv = partial(Socket.send, router), partial(Socket.recv, router)
         self._monitor = router.get_monitor_socket(_EVENTS)
         self._copy_first = copy_first
-        self._ahead: deque[tuple[bytes, list[Frame]]] = deque()
+        self._ahead: deque[tuple[bytes, int, list[Frame]]] = deque()
+        self.callers = Callers()
         self._woken, self._waker = os.pipe()
         os.set_blocking(self._woken, False)
         os.set_blocking(self._waker, False)
@@ -131,11 +135,12 @@ class Switch:
             send(frame, _MORE if place < last else 0, len(frame) < ZERO_COPY, False)
         return True
 
-    def receive(self) -> tuple[bytes, list[Frame]] | None:
-        """The next message, or None when there is none now. Large frames are not copied."""
+    def receive(self) -> tuple[bytes, int, list[Frame]] | None:
+        """The next message, whose connection (by routing id and by descriptor) it came over; None when there is none
+        now. Large frames are not copied."""
         return self._ahead.popleft() if self._ahead else self._receive()
 
-    def _receive(self) -> tuple[bytes, list[Frame]] | None:
+    def _receive(self) -> tuple[bytes, int, list[Frame]] | None:
         recv = self._recv
         try:
             identity = recv(_NOW, True, False)
@@ -144,12 +149,16 @@ class Switch:
             return None
         self._drained = False
         frame = recv(0, False, False)
+        try:
+            descriptor = frame.get(_SOURCE)
+        except zmq.ZMQError:  # a stranger that speaks ZMTP 1
+            descriptor = -1
         frames: list[Frame] = [frame.bytes if self._copy_first or len(frame) < ZERO_COPY else frame.buffer]
         while frame.more:
             frame = recv(0, False, False)
             if len(frames) <= BUFFERS_LIMIT:
                 frames.append(frame.buffer)
-        return identity, frames
+        return identity, descriptor, frames
 
     def notices(self) -> list[Notice]:
         """What the monitor has reported since the last call."""
@@ -160,7 +169,13 @@ class Switch:
             except zmq.Again:
                 return notices
             event = parse_monitor_message(parts)
-            notices.append(Notice(int(event["event"]), int(event["value"]), event["endpoint"].decode()))
+            notice = Notice(int(event["event"]), int(event["value"]), event["endpoint"].decode())
+            if notice.event in (zmq.Event.ACCEPTED, zmq.Event.CONNECTED):
+                self.callers.came(notice.descriptor)
+            elif notice.event == zmq.Event.DISCONNECTED:
+                self.callers.left(notice.descriptor)
+            if notice.event != zmq.Event.ACCEPTED:
+                notices.append(notice)
 
     def wait(self, seconds: float, busy: float = 0.0) -> bool:
         """Until something arrives, `wake` is called, or the time is over. Whether a connection may have changed.

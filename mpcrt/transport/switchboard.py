@@ -17,6 +17,7 @@ import zmq
 
 from mpcrt.errors import LinkError, MpcrtError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
+from mpcrt.transport.callers import CALLERS, Wire
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, encode
 from mpcrt.transport.connection import Connection, Greeting, said
@@ -25,11 +26,9 @@ from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.link import Address, Failure
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
-from mpcrt.transport.switch import Switch
+from mpcrt.transport.switch import Notice, Switch
 from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel, TlsContext
 
-STRANGERS = 256
-"""Accepted connections that have not greeted yet; any of them makes room, so that a flood lets some peers through."""
 GREETING_SECONDS = 10.0
 DAMAGES = 100
 """Connections to one peer that may be given up because of what came over them."""
@@ -65,7 +64,7 @@ class Switchboard:
         self._instance = uuid.uuid4().bytes  # a name, not a secret
         self._connections: dict[bytes, Connection] = {}
         self._strangers: deque[Connection] = deque()
-        self._gone: deque[bytes] = deque(maxlen=4 * STRANGERS)
+        self._gone: deque[bytes] = deque(maxlen=4 * CALLERS)
         """Connections given up, of which something may still arrive."""
         self._inside = False  # handling a message
         self.refusals, self.refused = deque[str](maxlen=8), 0
@@ -94,11 +93,12 @@ class Switchboard:
         received = self.switch.receive()
         if received is None:
             return False
-        identity, frames = received
+        identity, descriptor, frames = received
         connection = self._connections.get(identity)
         if connection is None and identity not in self._gone:
-            connection = self._stranger(identity)
+            connection = self._stranger(identity, descriptor)
         if connection is not None:
+            connection.took(frames)
             self._inside = True
             try:
                 self._arrived(connection, frames)
@@ -116,7 +116,10 @@ class Switchboard:
         """What is due by the clock: dialing, reports, liveness. Raises PeerLost or LinkError."""
         now = time.monotonic()
         for notice in self.switch.notices():
-            self._noticed(notice.event, notice.descriptor, notice.endpoint)
+            self._noticed(notice)
+        here = {c.wire: c for line in self.lines.values() for c in line.connections if c.wire}
+        for wire in self.switch.callers.look({wire: c.allowance for wire, c in here.items()}):
+            raise ProtocolError(f"{here[wire].peer} sent a message without end")
         for line in self.lines.values():
             if line.connection is not None:
                 self._keep(line, line.connection, now)
@@ -128,8 +131,7 @@ class Switchboard:
                     raise line.lost(self._heart.idle)
                 continue
             if line.attempt is not None:
-                connected = line.attempt.descriptor >= 0
-                if connected and now - line.attempt.since > GREETING_SECONDS:
+                if line.attempt.wire and now - line.attempt.since > GREETING_SECONDS:
                     self._lost(line.attempt, "it did not greet")
             elif (line.dialed or line.doubted) and not line.refused and now >= line.next_dial:
                 self._dial(line)
@@ -184,11 +186,12 @@ class Switchboard:
             self._lost(connection, "its TLS session has carried enough")
             line.next_dial = now
 
-    def _stranger(self, identity: bytes) -> Connection:
+    def _stranger(self, identity: bytes, descriptor: int) -> Connection:
         """An accepted connection that has just sent its first message."""
         connection = Connection(self.switch, identity, self._channel(dialing=False))
-        while len(self._strangers) >= STRANGERS:
-            self._drop(self._strangers[uuid.uuid4().int % STRANGERS])
+        connection.wire = Wire(descriptor)
+        while len(self._strangers) >= CALLERS:
+            self._drop(self._strangers[uuid.uuid4().int % CALLERS])
         self._strangers.append(connection)
         self._connections[identity] = connection
         return connection
@@ -376,20 +379,17 @@ class Switchboard:
         if connection.dialed:
             self.switch.hang_up(connection.endpoint)
 
-    def _noticed(self, event: int, descriptor: int, endpoint: str) -> None:
+    def _noticed(self, notice: Notice) -> None:
         """Match a TCP connection that began or ended with what was dialed; look at all accepted ones otherwise."""
-        dialed = [c for line in self.lines.values() for c in (line.attempt, line.connection) if c and c.dialed]
-        if event == zmq.Event.CONNECTED:
-            for connection in dialed:
-                if connection.endpoint == endpoint and connection.descriptor < 0:
-                    connection.descriptor, connection.since = descriptor, time.monotonic()
-            return
-        for connection in dialed:
-            if connection.descriptor == descriptor:
+        connected = notice.event == zmq.Event.CONNECTED
+        for connection in [c for line in self.lines.values() for c in line.connections if c.dialed]:
+            if connected and connection.wire is None and connection.endpoint == notice.endpoint:
+                connection.wire, connection.since = Wire(notice.descriptor), time.monotonic()
+            elif not connected and connection.wire and connection.wire.descriptor == notice.descriptor:
                 self._ended(connection, "the connection ended")
                 return
         for line in self.lines.values():
-            if not line.dialed:
+            if not connected and not line.dialed:
                 self.report(line)
 
     def close(self, linger: float) -> None:

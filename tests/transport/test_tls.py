@@ -18,11 +18,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from link_worlds import Authority, listening, place, succeed, together
 
 from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLost
+from mpcrt.transport.callers import CALLERS
 from mpcrt.transport.channel import Refused
 from mpcrt.transport.codec import control
 from mpcrt.transport.header import Control
 from mpcrt.transport.link import Address, Kind
-from mpcrt.transport.switchboard import REFUSALS_SHOWN, STRANGERS
+from mpcrt.transport.switchboard import REFUSALS_SHOWN
 from mpcrt.transport.tls import TlsChannel, TlsContext
 from mpcrt.transport.zeromq import ZmqLink
 
@@ -172,7 +173,7 @@ def test_strangers_do_not_disturb(authority: Authority):
     for stranger in strangers:
         stranger.close()
     context.term()
-    assert alice._board is not None and len(alice._board._strangers) <= STRANGERS
+    assert alice._board is not None and len(alice._board._strangers) <= CALLERS
     succeed(together(alice.close, bob.close))
 
 

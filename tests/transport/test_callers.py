@@ -1,0 +1,191 @@
+"""What callers can make a party keep: endless messages, half messages, connections without number."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from link_worlds import Authority, listening, succeed, together, zmq_links
+
+from mpcrt.errors import MpcrtError, ProtocolError
+from mpcrt.transport.callers import CALLER_BYTES, CALLERS, Callers, Wire
+from mpcrt.transport.connection import Greeting
+from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.tls import TlsChannel
+from mpcrt.transport.zeromq import ZmqLink
+
+pytestmark = pytest.mark.skipif(not hasattr(socket, "TCP_INFO"), reason="only Linux counts a connection's bytes")
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x01" + b"NULL".ljust(20, b"\0") + bytes(32)
+READY = b"\x05READY" + b"\x0bSocket-Type" + struct.pack(">I", 6) + b"DEALER" + b"\x08Identity" + bytes(4)
+
+
+def frame(data: bytes, more: bool = False, length: int | None = None) -> bytes:
+    """As ZMTP 3.1 writes one; `length` is what it announces, where that is not what follows."""
+    return bytes([2 + more]) + struct.pack(">Q", len(data) if length is None else length) + data
+
+
+def call(address: str | None) -> socket.socket:
+    """A connection that has shaken hands as ZeroMQ does."""
+    assert address is not None
+    host, port = address.split(":")
+    caller = socket.create_connection((host, int(port)), timeout=20)
+    caller.sendall(GREETING + b"\x04" + bytes([len(READY)]) + READY)
+    return caller
+
+
+def frames(caller: socket.socket) -> Iterator[bytes]:
+    """What the other end sends after its greeting, but for ZeroMQ's own commands."""
+    stream = caller.makefile("rb")
+    stream.read(len(GREETING))
+    while kind := stream.read(1):
+        size = int.from_bytes(stream.read(8 if kind[0] & 2 else 1), "big")
+        data = stream.read(size)
+        if not kind[0] & 4:
+            yield data
+
+
+def pour(caller: socket.socket, seconds: float = 20.0) -> int:
+    """Send one message without end, until the connection is cut; how many bytes left."""
+    piece, sent = frame(b"\x16" + bytes(60_000), more=True), 0
+    deadline = time.monotonic() + seconds
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < deadline:
+            caller.sendall(piece)
+            sent += len(piece)
+        pytest.fail(f"not cut after {sent} bytes")
+    return sent
+
+
+def exchange(links: dict[str, ZmqLink], call: int) -> None:
+    for one, other in (("alice", "bob"), ("bob", "alice")):
+        links[one].send(other, Address(Kind.OPEN, call), b"a message")
+        assert links[other].recv(one, Address(Kind.OPEN, call), limit=99)[0].tobytes() == b"a message"
+
+
+@pytest.fixture
+def links(authority: Authority) -> Iterator[dict[str, ZmqLink]]:
+    links = zmq_links(["alice", "bob"], authority, silent=("bob",), connect=30.0, idle=20.0)
+    succeed(together(*(link.open for link in links.values())))
+    yield links
+    succeed(together(*(link.close for link in links.values())))
+
+
+def test_a_strangers_endless_message_is_cut(links: dict[str, ZmqLink]):
+    """ZeroMQ would keep every frame; before this was bounded, 740 MB a second. Nobody else notices."""
+    callers = [call(links["alice"]._addresses["alice"]) for _ in range(3)]
+    sent = together(*(lambda caller=caller: pour(caller) for caller in callers))
+    assert all(isinstance(each, int) for each in sent), sent
+    exchange(links, 1)
+    for caller in callers:
+        caller.close()
+
+
+def test_a_strangers_half_message_is_cut(links: dict[str, ZmqLink]):
+    """Of one frame of a size that is allowed: more than anybody sends who has not greeted."""
+    caller = call(links["alice"]._addresses["alice"])
+    caller.sendall(frame(bytes(2 * CALLER_BYTES), length=500_000))
+    with contextlib.suppress(ConnectionError):
+        assert not any(frames(caller))
+    exchange(links, 1)
+    caller.close()
+
+
+def test_connections_that_say_nothing_are_few(links: dict[str, ZmqLink]):
+    """The rest is cut, any of them."""
+    board = links["alice"]._board
+    assert board is not None
+    callers = [call(links["alice"]._addresses["alice"]) for _ in range(CALLERS + 60)]
+    deadline = time.monotonic() + 20
+    count = cut = 0
+    while (count > CALLERS + 1 or not cut) and time.monotonic() < deadline:
+        time.sleep(0.05)
+        count = len(board.switch.callers._wires)
+        cut = sum(_ended(caller) for caller in callers)
+    assert cut >= 60 and count <= CALLERS + 1
+    exchange(links, 1)
+    for caller in callers:
+        caller.close()
+
+
+def _ended(caller: socket.socket) -> bool:
+    caller.setblocking(False)
+    try:
+        while data := caller.recv(4096):
+            assert data
+        return True
+    except BlockingIOError:
+        return False
+    except ConnectionError:
+        return True
+
+
+def test_a_peers_endless_message_ends_the_run(authority: Authority, monkeypatch: pytest.MonkeyPatch):
+    """A party of the cluster file, with its own key, after its greeting: bounded too, and named."""
+    monkeypatch.setattr("mpcrt.transport.connection.WAITING_BYTES", 1 << 24)
+    sock = listening()
+    place = f"127.0.0.1:{sock.getsockname()[1]}"
+    alice = ZmqLink(
+        "alice", {"alice": place, "bob": None}, listen_fd=sock.detach(), tls=authority.issue("alice"), connect=20.0
+    )
+    ended: list[MpcrtError] = []
+    alice.on_failure = ended.append
+    opening = threading.Thread(target=alice.open)
+    opening.start()
+    bob, channel = call(place), TlsChannel(authority.issue("bob"), dialing=True)
+    incoming = frames(bob)
+    flight = channel.start()
+    while not channel.established:
+        bob.sendall(b"".join(frame(bytes(part)) for message in flight for part in message))
+        channel.unwrap([next(incoming)], 4096)
+        flight = channel.replies()
+    greeting = channel.wrap(Greeting("bob", "alice", bytes(16), 0).encode())
+    bob.sendall(b"".join(frame(bytes(part)) for message in [*flight, *greeting] for part in message))
+    opening.join(20)
+    assert not opening.is_alive()
+    assert pour(bob) > 1 << 24
+    deadline = time.monotonic() + 20
+    while not ended and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert isinstance(ended[0], ProtocolError) and str(ended[0]) == "bob sent a message without end"
+    alice.close()
+    bob.close()
+
+
+def test_only_the_connection_that_was_meant_is_cut():
+    """A descriptor may be closed by ZeroMQ, and be somebody else's, at any moment."""
+    server = listening()
+    first, other = (socket.create_connection(server.getsockname()) for _ in range(2))
+    near, far = (server.accept()[0] for _ in range(2))
+    callers = Callers()
+    callers.came(near.fileno())
+    wire = Wire(near.fileno())
+    assert wire == Wire(near.fileno()) != Wire(far.fileno()) and hash(wire) == hash(Wire(near.fileno()))
+    first.sendall(b"hello")
+    assert near.recv(99) == b"hello" and wire.received == 5
+    assert callers.look({wire: sys.maxsize}) == []
+    number = near.detach()
+    far = socket.socket(fileno=_moved(far, number))
+    assert wire.received is None
+    wire.cut()
+    assert callers.look({wire: 0}) == []
+    other.sendall(b"still there")
+    assert far.recv(99) == b"still there"
+    far.close()
+    assert Wire(number).received is None
+    for end in (first, other, server):
+        end.close()
+
+
+def _moved(end: socket.socket, number: int) -> int:
+    """The same socket at another descriptor, whose own is closed."""
+    os.dup2(end.fileno(), number)
+    end.close()
+    return number
