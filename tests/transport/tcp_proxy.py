@@ -13,8 +13,7 @@ class Proxy:
     """Forwards every connection to `target` from a port of its own."""
 
     def __init__(self, target: str) -> None:
-        host, port = target.split(":")
-        self._target = (host, int(port))
+        self.lead_to(target)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: dict[socket.socket, socket.socket] = {}
@@ -23,6 +22,9 @@ class Proxy:
         self._cut_after = 0
         self.connections = 0
         self.carried = 0
+        self.said = {"dialer": bytearray(), "answerer": bytearray()}
+        """All that was carried, from each side."""
+        self._answerers: set[socket.socket] = set()
         self._stop = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -34,6 +36,11 @@ class Proxy:
     def cut_after(self, count: int) -> None:
         """Close every connection once `count` more bytes have passed, wherever in a message that is."""
         self._cut_after = self.carried + count
+
+    def lead_to(self, target: str) -> None:
+        """Where the next connections go."""
+        host, port = target.split(":")
+        self._target = (host, int(port))
 
     def stall(self, seconds: float) -> None:
         """Carry nothing for a while."""
@@ -73,6 +80,7 @@ class Proxy:
             return
         self.connections += 1
         self._pairs |= {near: far, far: near}
+        self._answerers.add(far)
 
     def _carry(self, source: socket.socket) -> None:
         target = self._pairs[source]
@@ -86,6 +94,7 @@ class Proxy:
             target.settimeout(5)
             target.sendall(data)
             self.carried += len(data)
+            self.said["answerer" if source in self._answerers else "dialer"] += data
         except OSError:
             data = b""
         if not data:
