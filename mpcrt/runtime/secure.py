@@ -94,7 +94,7 @@ class SecureCalls:
             log.warning("%s: %s", call.name, warning)
         plan, scheduled = compiled.traced.plan, compiled.schedule
         log.info(
-            "%s() is a plan of %d ops in %d rounds (%s), traced in %.2f s", call.name, len(plan.nodes),
+            "%s() is a plan, ops: %d, rounds: %d (%s), traced in %.2f s", call.name, len(plan.nodes),
             scheduled.rounds, plan.fingerprint[:8], compiled.seconds,
         )  # fmt: skip
 
