@@ -119,9 +119,7 @@ class Service:
         key = (command.fingerprint, parties)
         if key not in self._schedules:
             plan = self._plans[command.fingerprint]
-            log.info(
-                "call %d: a plan (ops: %d, %s), agreed by all", self.number, len(plan.nodes), plan.fingerprint[:8]
-            )
+            log.info("call %d: a plan (ops: %d, %s), agreed by all", self.number, len(plan.nodes), plan.fingerprint[:8])
             self._schedules[key] = schedule(plan, parties)
         made = self._schedules[key]
         if made.digest != command.lowering:
