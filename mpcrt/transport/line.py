@@ -82,8 +82,15 @@ class Line:
         self.instance = greeting.instance
 
     def resend(self, received: int, resent: Count) -> bool:
-        """Send what the peer has not, the very bytes that were sent before. False when the connection is gone."""
+        """Send what the peer has not, the very bytes that were sent before. False when the connection is gone.
+
+        Raises PeerLost where it is this process that was restarted: the peer has messages that it never sent.
+        """
         assert self.connection is not None
+        if received and not self.session.sent_sequence:
+            raise PeerLost(
+                f"{self.where} is in a run already; none resumes, end it there and start it again", self.peer
+            )
         missing = self.session.resume(received)
         for sequence, encoded in enumerate(missing, self.session.sent_sequence - len(missing) + 1):
             if sequence <= self.transmitted:

@@ -305,6 +305,25 @@ def test_a_restarted_peer_does_not_resume():
     succeed(together(alice.close, first.close, second.close))
 
 
+def test_a_restarted_process_does_not_blame_its_peers():
+    """The new alice answers a bob who has messages of the old one: neither broke the protocol."""
+    sock = listening()
+    address = place(sock)
+    addresses = {"alice": address, "bob": None}
+    first = ZmqLink("alice", addresses, listen_fd=sock.detach(), idle=20.0)
+    bob = ZmqLink("bob", addresses, idle=20.0)
+    succeed(together(first.open, bob.open))
+    first.send("bob", Address(Kind.META, 1), b"of the first")
+    bob.recv("alice", Address(Kind.META, 1), limit=99)
+    assert first._board is not None
+    first._release(first._board)  # as if it were killed: no goodbye
+    second = ZmqLink("alice", addresses, idle=20.0, connect=20.0)
+    results = together(second.open, lambda: bob.recv("alice", Address(Kind.META, 2), limit=9))
+    assert isinstance(results[0], PeerLost) and "bob (which dials this party) is in a run already" in str(results[0])
+    assert isinstance(results[1], PeerLost) and "was restarted" in str(results[1])
+    succeed(together(second.close, bob.close))
+
+
 def test_nothing_is_left_behind(authority: Authority):
     """No threads, descriptors or ports, after runs that ended well and ones that did not come up."""
 
