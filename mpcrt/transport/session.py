@@ -23,7 +23,7 @@ _BYE = int(Control.BYE)
 REMEMBERED = 1 << 12
 """Addresses remembered for each direction, half of them at least, so that memory stays flat in a run without end."""
 FRAMES_KEPT = 1 << 8
-"""First frames (at most 8 KiB) of the last messages, to compare duplicates with."""
+"""First frames of the last messages, to compare duplicates with: below 8 KiB, but for headers of very many buffers."""
 MESSAGE_COST = 1 << 10
 """What a waiting message takes beside its payload, so that a flood of empty ones is bounded too."""
 
