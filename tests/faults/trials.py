@@ -267,7 +267,7 @@ class Trial:
                 message = entry.get("message", "")
                 if "time" in entry and message.startswith("connected to"):
                     when = datetime.datetime.fromisoformat(entry["time"]).timestamp() - self._clock
-                    links.setdefault(f"{name} {message}", when)
+                    links.setdefault(f"{name} {message.split()[2]}", when)  # not when it is connected again
             file = self.folder / f"{name}.trace"
             if name != "dealer" and file.exists():
                 words = map(str.split, file.read_text().splitlines())
