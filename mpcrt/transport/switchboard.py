@@ -306,10 +306,10 @@ class Switchboard:
             self._strangers.remove(connection)
             connection.greet(Greeting(self.name, greeting.name, self._instance, line.session.received))
         self._statistics.reconnects += line.came_up
-        away = f" again, after {time.monotonic() - line.down_since:.1f} s" if line.came_up else ""
+        away = time.monotonic() - line.down_since if line.came_up and line.connection is None else 0.0
         connection.ready = line.came_up = True
         line.connection, line.attempt, line.attempts, line.refusal = connection, None, 0, ""
-        log.info("connected to %s%s", line.peer, away)
+        log.info("connected to %s%s", line.peer, f" again, after {away:.1f} s" if away else "")
         self._tell(line)
         if not line.resend(greeting.received, self._statistics.resent):
             self._lost(connection, "the connection is gone")
