@@ -55,9 +55,8 @@ def resident(trial: Trial, rng: random.Random, faults: int) -> Outcome:
         if not trial.wait_bytes(trial.carried + rng.randrange(1, 40_000), time.monotonic() + 2.0) and trial.poll():
             break
         name = rng.choice(list(trial.proxies))
-        fault = survivable(rng, trial.setting)
-        trial.proxies[name].plan(fault)
-        time.sleep(rng.uniform(0.1, 0.6) + fault.seconds)  # stalls that follow each other at once are one long stall
+        trial.proxies[name].plan(survivable(rng, trial.setting))
+        time.sleep(rng.uniform(0.1, 0.6))
     late = trial.wait(time.monotonic() + 60)
     struck = [at for proxy in trial.proxies.values() for at, _ in proxy.struck]
     outcome = trial.outcome(struck)
