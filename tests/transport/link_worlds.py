@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from cryptography import x509
@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from mpcrt.transport.link import Link
-from mpcrt.transport.tls import TlsContext
+from mpcrt.transport.tls import TlsChannel, TlsContext
 from mpcrt.transport.zeromq import ZmqLink
 
 DAY = datetime.timedelta(days=1)
@@ -70,6 +70,21 @@ class Authority:
         return TlsContext(str(ca or self.ca), str(chain), str(secret), ask)
 
 
+def session(authority: Authority) -> tuple[TlsChannel, TlsChannel]:
+    """Both ends of a TLS session: bob's, which dialed, and alice's."""
+    client = TlsChannel(authority.issue("bob"), dialing=True)
+    server = TlsChannel(authority.issue("alice"), dialing=False)
+    flight = client.start()
+    while flight:
+        for frames in flight:
+            server.unwrap(frames, 100)
+        for frames in server.replies():
+            client.unwrap(frames, 100)
+        flight = client.replies()
+    assert client.established and server.established
+    return client, server
+
+
 def listening() -> socket.socket:
     """A listening socket on a free port."""
     return socket.create_server(("127.0.0.1", 0))
@@ -105,8 +120,15 @@ def succeed(results: list[object]) -> list[object]:
     return results
 
 
-def zmq_links(names: list[str], authority: Authority | None = None, silent: tuple[str, ...] = (), **options) -> dict:
-    """Unopened ZeroMQ links on free ports; those in `silent` have no address and dial."""
+def zmq_links(
+    names: list[str],
+    authority: Authority | None = None,
+    silent: tuple[str, ...] = (),
+    shown: Mapping[str, str] = {},
+    **options,
+) -> dict:
+    """Unopened ZeroMQ links on free ports; those in `silent` have no address and dial, those in `shown` show the
+    certificate of another."""
     sockets = {name: listening() for name in names if name not in silent}
     addresses = {name: place(sockets[name]) if name in sockets else None for name in names}
     return {
@@ -114,7 +136,7 @@ def zmq_links(names: list[str], authority: Authority | None = None, silent: tupl
             name,
             addresses,
             listen_fd=sockets[name].detach() if name in sockets else None,
-            tls=authority.issue(name) if authority else None,
+            tls=authority.issue(name, names=[shown.get(name, name)]) if authority else None,
             **options,
         )
         for name in names

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from link_worlds import Authority
+from link_worlds import Authority, session
 
 from mpcrt.errors import ProtocolError
 from mpcrt.transport.channel import Cut, Refused
@@ -22,21 +22,6 @@ from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel
 
 LIMIT = 1 << 30
 Sent = list[list[bytes]]
-
-
-def session(authority: Authority) -> tuple[TlsChannel, TlsChannel]:
-    """Both ends of a session, the dialing one first."""
-    client = TlsChannel(authority.issue("bob"), dialing=True)
-    server = TlsChannel(authority.issue("alice"), dialing=False)
-    flight = client.start()
-    while flight:
-        for frames in flight:
-            server.unwrap(frames, LIMIT)
-        for frames in server.replies():
-            client.unwrap(frames, LIMIT)
-        flight = client.replies()
-    assert client.established and server.established
-    return client, server
 
 
 def message(*sizes: int, seed: int = 0) -> Encoded:

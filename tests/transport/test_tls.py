@@ -15,7 +15,7 @@ import pytest
 import zmq
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from link_worlds import Authority, listening, place, succeed, together
+from link_worlds import Authority, listening, place, session, succeed, together
 
 from mpcrt.errors import ConfigError, LinkError, MpcrtError, PeerFailed, PeerLost
 from mpcrt.transport.callers import CALLERS
@@ -129,16 +129,7 @@ def test_files_that_cannot_be_used(authority: Authority, tmp_path: Path):
 
 def test_nothing_readable_on_the_wire(authority: Authority):
     """Ciphertext differs from the plaintext it carries, and damage is noticed."""
-    client = TlsChannel(authority.issue("bob"), dialing=True)
-    server = TlsChannel(authority.issue("alice"), dialing=False)
-    flight = client.start()
-    while flight:
-        for frames in flight:
-            server.unwrap(frames, 100)
-        for frames in server.replies():
-            client.unwrap(frames, 100)
-        flight = client.replies()
-    assert client.established and server.established
+    client, server = session(authority)
     assert client.names == {"alice"} and server.names == {"bob"}
     encoded = control(Control.ABORT, ("a plaintext that is easy to find",))
     (frames,) = client.wrap(encoded)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
-from link_worlds import Authority, listening, place, succeed, together
+from link_worlds import Authority, listening, place, session, succeed, together, zmq_links
 
 from mpcrt.errors import LinkError, PeerFailed
 from mpcrt.transport.channel import Cut
@@ -16,7 +16,6 @@ from mpcrt.transport.connection import Connection, Greeting
 from mpcrt.transport.header import Control, Frame
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.switch import Switch
-from mpcrt.transport.tls import TlsChannel
 from mpcrt.transport.zeromq import ZmqLink
 
 # all parties, who has a wrong certificate, whose it is, who has no address
@@ -36,26 +35,12 @@ CASES = [
 ]
 
 
-def cluster(authority: Authority, names: Sequence[str], wrong: dict[str, str], silent: str = "") -> dict:
-    """Unopened links by name; those in `wrong` show the certificate of another."""
-    sockets = {name: listening() for name in names if name != silent}
-    addresses = {name: place(sockets[name]) if name in sockets else None for name in names}
-    return {
-        name: ZmqLink(
-            name,
-            addresses,
-            listen_fd=sockets[name].detach() if name in sockets else None,
-            tls=authority.issue(name, names=[wrong.get(name, name)]),
-            connect=40.0,
-            idle=20.0,
-        )
-        for name in names
-    }
-
-
 def test_another_partys_certificate_ends_the_run_everywhere(authority: Authority):
     """Dialing and answering, with an address and without: nobody waits for `connect`, all name who and whose."""
-    runs = [cluster(authority, names.split(), {bad: shown}, silent) for names, bad, shown, silent in CASES]
+    runs = [
+        zmq_links(names.split(), authority, (silent,), {bad: shown}, connect=40.0, idle=20.0)
+        for names, bad, shown, silent in CASES
+    ]
     took: dict[ZmqLink, float] = {}
 
     def opened(link: ZmqLink) -> None:
@@ -100,7 +85,7 @@ def place_of(link: ZmqLink) -> str:
 
 def test_a_certificate_of_no_party_does_not_end_a_run(authority: Authority):
     """The cluster's authority may sign for many others: whoever shows such a certificate is a stranger."""
-    links = cluster(authority, ["alice", "bob"], {})
+    links = zmq_links(["alice", "bob"], authority, connect=40.0, idle=20.0)
     waiting = threading.Thread(target=links["alice"].open)
     waiting.start()
     with pytest.raises(LinkError, match="it refused this party: its certificate is for mallory, not bob"):
@@ -115,7 +100,7 @@ def test_a_certificate_of_no_party_does_not_end_a_run(authority: Authority):
 
 def test_once_a_run_is_up_a_wrong_party_is_only_refused(authority: Authority):
     """Carol's key can end a run that is coming up, as carol can; one that is up goes on."""
-    links = cluster(authority, ["alice", "bob", "carol"], {})
+    links = zmq_links(["alice", "bob", "carol"], authority, connect=40.0, idle=20.0)
     succeed(together(*(link.open for link in links.values())))
     with pytest.raises(LinkError, match="its certificate is for carol, not bob"):
         dialing_as("bob", "carol", place_of(links["alice"]), authority).open()
@@ -135,23 +120,10 @@ class Nowhere(Switch):
         return True
 
 
-def handshake(authority: Authority) -> tuple[TlsChannel, TlsChannel]:
-    client = TlsChannel(authority.issue("bob"), dialing=True)
-    server = TlsChannel(authority.issue("alice"), dialing=False)
-    flight = client.start()
-    while flight:
-        for frames in flight:
-            server.unwrap(frames, 100)
-        for frames in server.replies():
-            client.unwrap(frames, 100)
-        flight = client.replies()
-    return client, server
-
-
 @pytest.mark.parametrize("place", [0, 1, 2, 5, -1])
 def test_damage_after_the_handshake_is_no_refusal(place: int, authority: Authority):
     """OpenSSL calls a record header's flipped version "wrong version"; the certificate was accepted before that."""
-    client, server = handshake(authority)
+    client, server = session(authority)
     greeting = Greeting("bob", "alice", bytes(16), 0).encode()
     ((record,),) = client.wrap(greeting)
     damaged = bytearray(record)
@@ -162,7 +134,7 @@ def test_damage_after_the_handshake_is_no_refusal(place: int, authority: Authori
 
 def test_a_refusal_inside_tls_is_the_peers(authority: Authority):
     """What arrives unharmed is read as ever."""
-    client, server = handshake(authority)
+    client, server = session(authority)
     (frames,) = client.wrap(control(Control.REFUSE, ("no",)))
     ((message, _),) = Connection(Nowhere(), b"bob", server).receive(frames, 4096)
     assert message.header.address.kind == Control.REFUSE
