@@ -33,8 +33,9 @@ def traced(gpt2, layers: int):
 
 def test_logits_are_plain_jaxs(gpt2):
     function, args, found = traced(gpt2, 1)
-    # softmax and gelu are off by up to 6e-5, rsqrt by 4e-5 of itself; a final norm of small values enlarges that
-    np.testing.assert_allclose(evaluate(found, args), jax.jit(function)(*args), atol=2e-3)
+    # gelu, off by up to 6e-5, is summed over 512 terms of 0.014: 2e-5 in the residual, more than all else there. The
+    # last norm divides by its 0.021, and a row of the table has length 0.26: 2.4e-4 in standard deviation; thrice that.
+    np.testing.assert_allclose(evaluate(found, args), jax.jit(function)(*args), atol=7.2e-4)
 
 
 def test_each_block_adds_the_same(gpt2):
