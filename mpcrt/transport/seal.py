@@ -1,8 +1,8 @@
 """Large buffers of a TLS link: AES-256-GCM under keys that the TLS session carries, beside its records.
 
 TLS 1.3 says who is there and keeps every header and small message, as QUIC leaves the handshake to TLS and protects its
-packets itself (RFC 9001). Through OpenSSL's memory buffers a MiB of records is copied three times and costs 1.2 ms at
-both ends together; sealed where it lies, 0.3. Each end of a session draws a key for what it sends and says it in
+packets itself (RFC 9001). Through OpenSSL's memory buffers records are copied three times; what is sealed where it lies
+costs a fifth (docs/reliability.md has the figures). Each end of a session draws a key for what it sends and says it in
 the session's first bytes, so a key is as secret, as fresh and as surely the peer's as the session is.
 """
 

@@ -66,8 +66,8 @@ def product_online(ctx, x: Wire, y: Wire):
 
 
 def picked(node: Node, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """x y where a party knows that the rows of x are one-hot or zero, and which: all of x is read, and a row of y each,
-    so that the time it takes tells nothing."""
+    """x y where a party knows that the rows of x are one-hot or zero, and which: all of x is read, and a row of y for
+    each, so that the work is the same whatever they are."""
     at = x.argmax(axis=2)[..., None]
     return np.take_along_axis(y, at, axis=1) * np.take_along_axis(x, at, axis=2)
 
