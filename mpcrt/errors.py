@@ -10,7 +10,7 @@ MpcrtError
 ├── PeerLost             3  a peer did not come up, was killed or fell silent
 ├── PeerFailed           3  another party reported that it failed
 ├── ProtocolError        3  a peer sent bytes that break the protocol
-├── DisagreementError    4  parties run different programs, plans or cluster files
+├── DisagreementError    4  parties run different programs, plans, cluster files or releases
 └── PolicyError          5  refused by this party's policy
 
 The number is the exit code of a process that ends with the error (docs/exit-codes.md).
@@ -46,7 +46,7 @@ class InputError(MpcrtError):
 
 
 class LinkError(MpcrtError):
-    """A link could not be set up: certificate, name or version. `peer` is who is to blame, if that is known."""
+    """A link could not be set up: a certificate or a name. `peer` is who is to blame, if that is known."""
 
     exit_code = 3
 
@@ -89,9 +89,13 @@ class ProtocolError(MpcrtError):
 
 
 class DisagreementError(MpcrtError):
-    """The parties do not run the same program, plan or cluster file."""
+    """The parties do not run the same program, plan, cluster file or release. `peer` is who differs, where one does."""
 
     exit_code = 4
+
+    def __init__(self, message: str, peer: str = "") -> None:
+        super().__init__(message)
+        self.peer = peer
 
 
 class PolicyError(MpcrtError):

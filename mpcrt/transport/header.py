@@ -28,7 +28,10 @@ import numpy as np
 from mpcrt.errors import ProtocolError, UsageError
 from mpcrt.transport.link import NONCE_BYTES, Address, Kind
 
-VERSION = 1
+VERSION = 2
+"""Of all that travels on a link, sealed buffers included; whoever changes that raises it."""
+LINKS = f"mpcrt/{VERSION}"
+"""What TLS calls it (ALPN, RFC 7301)."""
 HEADER_LIMIT = 1 << 18
 INLINE_LIMIT = 8192
 """A message of fewer bytes than this, header included, is one frame; another is not."""
@@ -89,6 +92,10 @@ _make = tuple.__new__  # a named tuple in half the time
 
 class Damaged(ProtocolError):
     """A frame that is not, or is no longer, the start of a message."""
+
+
+class OtherVersion(ProtocolError):
+    """The other end speaks another version of the links."""
 
 
 class Layout(NamedTuple):
@@ -209,7 +216,7 @@ def _unpacked(data: Frame) -> tuple:
 def _checked(fields: tuple) -> tuple[bytes, int, int, int, int, int, int, int]:
     """The fields between the version and the dtypes, however they were written."""
     if fields[0] != VERSION or type(fields[0]) is not int:
-        raise ProtocolError(f"message version {_shown(fields[0])}, this program speaks {VERSION}")
+        raise OtherVersion(f"it speaks version {_shown(fields[0])} of the links, not {LINKS}; install one release")
     if len(fields) != 11:
         raise ProtocolError(f"a header of {len(fields)} fields instead of 11")
     nonce, numbers = fields[1], fields[2:9]

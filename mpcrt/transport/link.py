@@ -101,7 +101,8 @@ class Link(ABC):
     def open(self) -> None:
         """Bring up the links to all peers.
 
-        Raises PeerLost naming each peer that did not come up and its address, LinkError when one was refused.
+        Raises PeerLost naming each peer that did not come up and its address, LinkError when one was refused,
+        DisagreementError when one speaks another version of the links.
         """
 
     @abstractmethod

@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 
 import zmq
 
-from mpcrt.errors import LinkError, MpcrtError, PeerFailed, ProtocolError
+from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.callers import CALLERS, Wire
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, encode
 from mpcrt.transport.connection import Connection, Greeting, said
-from mpcrt.transport.header import HEADER_LIMIT, Control, Frame
+from mpcrt.transport.header import HEADER_LIMIT, Control, Frame, OtherVersion
 from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.link import Address, Failure
 from mpcrt.transport.session import Session
@@ -33,8 +33,7 @@ GREETING_SECONDS = 10.0
 DAMAGES = 100
 """Connections to one peer that may be given up because of what came over them."""
 REFUSALS_SHOWN = 100
-UNREPORTED_BYTES = 1 << 22
-UNREPORTED_MESSAGES = 64
+UNREPORTED_BYTES, UNREPORTED_MESSAGES = 1 << 22, 64
 
 _FIRST_CONTROL, _BYE = int(Control.GREETING), int(Control.BYE)
 
@@ -315,13 +314,14 @@ class Switchboard:
             self._lost(connection, "the connection is gone")
 
     def _refused(self, connection: Connection, error: MpcrtError) -> None:
-        """Turn a connection away, or be turned away. Raises LinkError when that can only be the configuration: at an
-        address of the cluster file, or with somebody who has proved to hold the key of one of its parties."""
+        """Turn a connection away, or be turned away. Raises LinkError, for versions DisagreementError, where that can
+        only be the configuration: at an address of the cluster file, or with who has proved to hold a party's key."""
         line, reason, by_peer = self.lines.get(connection.peer), str(error), isinstance(error, Rejected)
+        kind = DisagreementError if isinstance(error, OtherVersion) else LinkError
         insiders = set() if isinstance(error, Cut) else connection.proven & {self.name, *self.lines}
         if not connection.dialed:
             self.refused += 1
-            if by_peer:
+            if by_peer or kind is DisagreementError:
                 line = next((self.lines[name] for name in sorted(insiders) if name in self.lines), None)
         connection.refuse(reason)
         self._lost(connection, reason)
@@ -330,12 +330,12 @@ class Switchboard:
             if not line.came_up:
                 known = connection.proven and not (by_peer and connection.dialed)
                 line.refused, line.unaware = True, self._findable and not known
-                raise LinkError(f"no link to {line.where}: {reason}", self.name if by_peer else line.peer)
+                raise kind(f"no link to {line.where}: {reason}", self.name if by_peer else line.peer)
             log.warning("no link to %s: %s", line.where, reason)
             return
         if insiders and self.missing():
             # whose key it has is proved, not whose process it is
-            raise LinkError(f"refused a connection with the certificate {connection.channel.proves}: {reason}")
+            raise kind(f"refused a connection with the certificate {connection.channel.proves}: {reason}")
         self.refusals.append(reason)
         if self.refused <= REFUSALS_SHOWN:  # a stranger must not fill the log
             log.warning("refused a connection: %s", reason)

@@ -7,6 +7,7 @@ buffers of a large message follow its header outside the records, sealed (seal.p
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,7 +18,16 @@ import numpy as np
 from mpcrt.errors import ConfigError, ProtocolError
 from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, assemble, inline_message
-from mpcrt.transport.header import HEADER_LIMIT, PREFIX_BYTES, Frame, Header, read_fields, read_prefix
+from mpcrt.transport.header import (
+    HEADER_LIMIT,
+    LINKS,
+    PREFIX_BYTES,
+    Frame,
+    Header,
+    OtherVersion,
+    read_fields,
+    read_prefix,
+)
 from mpcrt.transport.seal import KEY_BYTES, PIECE, Seal, pieces
 
 FRAME_LIMIT = max(PIECE, HEADER_LIMIT) + (1 << 16)
@@ -28,35 +38,46 @@ SESSION_BYTES = 1 << 37
 """A session ends after so many bytes in one direction: AES-GCM allows 2^24.5 records of 16 KiB under one key, and as
 many bytes in longer pieces."""
 
-_REASONS = {
-    "CERTIFICATE_REQUIRED": "it has no certificate",
-    "PEER_DID_NOT_RETURN_A_CERTIFICATE": "it has no certificate",
-    "UNKNOWN_CA": "the certificate is not signed by the cluster's CA",
-    "CERTIFICATE_EXPIRED": "the certificate has expired",
-    "CERTIFICATE_UNKNOWN": "the certificate was not accepted",
-    "BAD_CERTIFICATE": "the certificate was not accepted",
-    "WRONG_VERSION_NUMBER": "it does not speak TLS 1.3",
-    "UNSUPPORTED_PROTOCOL": "it does not speak TLS 1.3",
-    "PROTOCOL_VERSION": "it does not speak TLS 1.3",
+_REFUSALS = {
+    code: words
+    for words, codes in {
+        "it has no certificate": "NO_CERTIFICATE CERTIFICATE_REQUIRED PEER_DID_NOT_RETURN_A_CERTIFICATE",
+        "the certificate is not signed by the cluster's CA": "UNKNOWN_CA",
+        "the certificate has expired": "CERTIFICATE_EXPIRED",
+        "the certificate was revoked": "CERTIFICATE_REVOKED",
+        "the certificate was not accepted": (
+            "BAD_CERTIFICATE UNSUPPORTED_CERTIFICATE CERTIFICATE_UNKNOWN CERTIFICATE_UNOBTAINABLE"
+            " BAD_CERTIFICATE_STATUS_RESPONSE BAD_CERTIFICATE_HASH_VALUE WRONG_CERTIFICATE_TYPE"
+        ),
+        "it does not speak TLS 1.3": (
+            "PROTOCOL_VERSION UNSUPPORTED_PROTOCOL WRONG_VERSION_NUMBER WRONG_SSL_VERSION UNKNOWN_SSL_VERSION"
+            " UNSUPPORTED_SSL_VERSION VERSION_TOO_LOW VERSION_TOO_HIGH"
+        ),
+        "access denied": "ACCESS_DENIED",
+        "no cipher or other means that both allow": "HANDSHAKE_FAILURE INSUFFICIENT_SECURITY",
+        "it speaks another version of the links": "NO_APPLICATION_PROTOCOL",
+    }.items()
+    for code in codes.split()
 }
-
-
-_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "PROTOCOL", "VERSION", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+"""OpenSSL's reasons, alerts without their prefix, for which a certificate or version is at fault; what is not here can
+be damage on the way."""
+_ALERT = re.compile(r"(?:SSLV3_ALERT|TLSV13_ALERT|TLSV1_ALERT|TLSV1)_(\w+)")
+"""OpenSSL's reasons for alerts that came; older ones of TLS's extensions lack the word."""
 
 
 def failure(error: ssl.SSLError) -> Cut | Refused:
     """Refused, or Rejected by the other end, where a certificate or version is at fault; Cut where it can only be
     damage on the way."""
-    code = error.reason or ""
-    if not isinstance(error, ssl.SSLCertVerificationError) and not any(part in code for part in _REFUSALS):
+    alert = _alert(error)
+    if not isinstance(error, ssl.SSLCertVerificationError) and (alert or error.reason) not in _REFUSALS:
         return Cut(reason(error))
-    return (Rejected if _alert(error) else Refused)(reason(error))
+    return (Rejected if alert else Refused)(reason(error))
 
 
 def _alert(error: ssl.SSLError) -> str:
     """What the other end's alert says; empty where it is this end that found the fault."""
-    code = (error.reason or "").removeprefix("TLSV1_").removeprefix("TLSV13_").removeprefix("SSLV3_")
-    return code.removeprefix("ALERT_") if code.startswith("ALERT_") else ""
+    match = _ALERT.fullmatch(error.reason or "")
+    return match[1] if match else ""
 
 
 class TlsContext:
@@ -77,6 +98,7 @@ class TlsContext:
         context.minimum_version = ssl.TLSVersion.TLSv1_3
         context.check_hostname = False  # names are parties, compared in `names`
         context.verify_mode = ssl.CERT_REQUIRED
+        context.set_alpn_protocols([LINKS])  # compared in `_shake`
         try:
             context.load_verify_locations(cafile=ca)
         except (OSError, ssl.SSLError) as error:
@@ -103,9 +125,9 @@ def reason(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return f"its certificate was not accepted: {error.verify_message}"
     if alert := _alert(error):
-        return f"it refused this party: {_REASONS.get(alert) or alert.replace('_', ' ').lower()}"
+        return f"it refused this party: {_REFUSALS.get(alert) or alert.replace('_', ' ').lower()}"
     code = error.reason or "unknown reason"
-    return _REASONS.get(code) or f"TLS failed: {code.replace('_', ' ').lower()}"
+    return _REFUSALS.get(code) or f"TLS failed: {code.replace('_', ' ').lower()}"
 
 
 class TlsChannel(Channel):
@@ -148,6 +170,9 @@ class TlsChannel(Channel):
         entries = certificate.get("subjectAltName", ())
         self.names = frozenset(value for kind, value in entries if kind == "DNS")  # type: ignore[misc]
         self.established = True
+        # OpenSSL as Python sets it up goes on where the two have no name in common; a refusal is read without the key
+        if self._tls.selected_alpn_protocol() != LINKS:
+            raise OtherVersion(f"it speaks another version of the links than {LINKS}; install one release")
         self._write(self._key)
 
     def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:

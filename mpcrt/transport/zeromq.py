@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mpcrt.errors import LinkError, MpcrtError, PeerLost, ProtocolError, UsageError
+from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerLost, ProtocolError, UsageError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.header import Control
 from mpcrt.transport.link import Address, Buffer, Failure, Link
@@ -104,7 +104,8 @@ class ZmqLink(Link):
         """Listen, dial, greet and be greeted by every peer.
 
         Raises UsageError for a port that cannot be had, PeerLost naming the peers that did not come up within
-        `connect`, LinkError naming a peer that was refused or refuses.
+        `connect`, LinkError naming a peer that was refused or refuses, DisagreementError naming
+        one that speaks another version of the links.
         """
         if self._board is not None or self._closed:
             raise UsageError(f"{self.name}'s link was opened before; a run has one link")
@@ -121,9 +122,9 @@ class ZmqLink(Link):
                 self._come_up(self._board, time.monotonic() + self._connect)
                 self._watcher.start()
         except BaseException as error:
-            if isinstance(error, LinkError | PeerLost):
+            if isinstance(error, LinkError | DisagreementError | PeerLost):
                 self._board.abort(Failure(error.peer, "", 0, error.exit_code, str(error)))
-                if isinstance(error, LinkError):  # others may be about to come up
+                if not isinstance(error, PeerLost):  # others may be about to come up
                     self._farewell(self._board, error.peer, OPEN_FAREWELL)
             self._release(self._board)
             raise

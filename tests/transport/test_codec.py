@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mpcrt.errors import ProtocolError, UsageError
 from mpcrt.transport.codec import control, control_fields, encode, read_message
-from mpcrt.transport.header import PREFIX, Control
+from mpcrt.transport.header import PREFIX, VERSION, Control
 from mpcrt.transport.link import UNBOUND, Address, Kind
 
 LIMIT = 1 << 20
@@ -46,7 +46,7 @@ def checked(rest: bytes, length: int, inline: int, *buffers: bytes) -> list[byte
 def fields(**changes: object) -> list[object]:
     """A good header for one u1 buffer of 3 bytes, changed."""
     values: dict[str, object] = {
-        "version": 1, "nonce": NONCE, "sequence": 1, "acknowledged": 0, "consumed": 0,
+        "version": VERSION, "nonce": NONCE, "sequence": 1, "acknowledged": 0, "consumed": 0,
         "kind": int(Kind.OPEN), "call": 1, "path": 2, "step": 3, "codes": b"\x02", "shapes": [[3]],
     }  # fmt: skip
     return list((values | changes).values())
@@ -100,7 +100,7 @@ def test_refuses_to_send_other_dtypes(dtype):
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"version": 2}, "version 2"),
+        ({"version": VERSION - 1}, f"version {VERSION - 1} of the links, not mpcrt/{VERSION}"),
         ({"version": True}, "version"),
         ({"nonce": b"short"}, "nonce"),
         ({"nonce": "0123456789abcdef"}, "nonce"),
