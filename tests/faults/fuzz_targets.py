@@ -9,7 +9,7 @@ import contextlib
 import struct
 import tempfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -70,22 +70,126 @@ def greeting(data: bytes) -> None:
 
 
 @cache
-def _tls() -> TlsContext:
+def _tls() -> dict[str, TlsContext]:
+    names = ("alice", "bob")
     with tempfile.TemporaryDirectory() as folder:
-        certificates.throwaway(["alice"], Path(folder))
-        return TlsContext(f"{folder}/ca.pem", f"{folder}/alice.pem", f"{folder}/alice.key")
+        certificates.throwaway(names, Path(folder))
+        return {name: TlsContext(f"{folder}/ca.pem", f"{folder}/{name}.pem", f"{folder}/{name}.key") for name in names}
 
 
 def tls(data: bytes) -> None:
     """The first bytes of a TLS session, at either end."""
     for dialing in (False, True):
-        channel = TlsChannel(_tls(), dialing=dialing)
+        channel = TlsChannel(_tls()["alice"], dialing=dialing)
         if dialing:
             channel.start()
         with contextlib.suppress(Refused, Cut, ProtocolError):
             channel.unwrap([data[:200], data[200:]], 4096)
             channel.replies()
         assert not channel.established
+
+
+SENT = [[10], [9000, 9000], [0], [20000], [5, 9000, 0, 1]]
+"""The buffers, in bytes, of the messages that an honest peer sends."""
+Sent = list[list[bytes]]
+
+
+def _session() -> tuple[TlsChannel, TlsChannel]:
+    """Bob's end, which dialed, and alice's, after their handshake."""
+    client, server = TlsChannel(_tls()["bob"], dialing=True), TlsChannel(_tls()["alice"], dialing=False)
+    flight = client.start()
+    while flight:
+        for frames in flight:
+            server.unwrap(frames, LIMIT)
+        for frames in server.replies():
+            client.unwrap(frames, LIMIT)
+        flight = client.replies()
+    return client, server
+
+
+def _said(channel: TlsChannel) -> Sent:
+    """The messages of SENT as they leave."""
+    made = (codec.encode(Address(Kind.OPEN, n), _buffers(n)) for n in range(len(SENT)))
+    return [[bytes(frame) for frame in frames] for encoded in made for frames in channel.wrap(encoded)]
+
+
+def _buffers(number: int) -> list[bytes]:
+    """Each unlike all others."""
+    return [bytes((16 * number + place,)) * size for place, size in enumerate(SENT[number])]
+
+
+def _moves(data: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """What to do, with which message, and some bytes."""
+    for _ in range(64):
+        if len(data) < 3:
+            return
+        what, which, size = data[:3]
+        yield what, which, data[3 : 3 + size]
+        data = data[3 + size :]
+
+
+def _network(wire: Sent, back: Sent, data: bytes) -> Iterator[list[bytes]]:
+    """Passes messages on in any order, again, cut, altered, joined, to their sender, or made up."""
+    place = 0
+    for what, which, some in _moves(data):
+        frames, other = wire[which % len(wire)], wire[len(some) % len(wire)]
+        before, last = frames[:-1], frames[-1]
+        match what % 9:
+            case 0:
+                yield wire[place % len(wire)]
+                place += 1
+            case 1:
+                yield frames
+            case 2:
+                yield [*before, last[: len(last) * len(some) // 256]]
+            case 3:
+                at = int.from_bytes(some, "big") % max(1, len(last))
+                yield [*before, last[:at] + bytes(byte ^ 1 << which % 8 for byte in last[at : at + 1]) + last[at + 1 :]]
+            case 4:
+                yield [*before, last + some]
+            case 5:
+                yield frames + other
+            case 6:
+                yield before + other
+            case 7:
+                yield back[which % len(back)]
+            case _:
+                yield [*before, some] if which & 1 else [some]
+
+
+def _intruder(client: TlsChannel, data: bytes) -> Iterator[list[bytes]]:
+    """A peer that keeps to TLS and to its key, and to nothing else."""
+    for what, which, some in _moves(data):
+        match what % 4:
+            case 0 | 1 as checked:  # behind a prefix with the right checksum, where bytes alone would seldom get
+                inline = bool(which & 1)
+                head = some + bytes(-(12 + len(some)) % 8)
+                client._write(PREFIX.pack(b"mpc", inline, len(some), zlib.crc32(head)) + head if checked else some)
+                yield [client._written()]
+            case 2:
+                yield [bytes(client._sealing.close(memoryview(some)))]
+            case _:
+                yield [bytes(client._sealing.close(memoryview(bytes(which * len(some)))))]
+
+
+def sealed(data: bytes) -> None:
+    """After the handshake: records and sealed pieces as a network, or a peer, may make them of an honest peer's."""
+    client, server = _session()
+    intruder = data[:1] > b"\x7f"
+    left = _intruder(client, data[1:]) if intruder else _network(_said(client), _said(server), data[1:])
+    arrived, broken = 0, False
+    for frames in left:
+        try:
+            got = server.unwrap(frames, LIMIT)
+        except (Cut, Refused, ProtocolError):
+            broken = True
+            continue
+        finally:
+            assert sum(map(len, server._parts)) <= LIMIT
+        assert not (broken and got)
+        for made, _ in got if not intruder else ():
+            assert [array.tobytes() for array in made.arrays] == _buffers(arrived)
+            arrived += 1
 
 
 def plan(data: bytes) -> None:
@@ -141,8 +245,8 @@ def introduction(data: bytes) -> None:
 
 
 TARGETS: dict[str, Callable[[bytes], None]] = {
-    "message": message, "greeting": greeting, "tls": tls, "plan": plan, "call": call, "metadata": metadata,
-    "hello": hellos, "cluster": cluster, "introduction": introduction,
+    "message": message, "greeting": greeting, "tls": tls, "sealed": sealed, "plan": plan, "call": call,
+    "metadata": metadata, "hello": hellos, "cluster": cluster, "introduction": introduction,
 }  # fmt: skip
 
 
@@ -165,8 +269,20 @@ def seeds(name: str) -> list[bytes]:
             fields = [("alice", "bob", bytes(16), 0), ("no",), ("alice", "f", 3, 1, "carol was lost")]
             return [*map(codec.packed, map(list, fields)), bytes(codec.control(Control.REFUSE, ("no",)).frames[0])]
         case "tls":
-            (hello_frames,) = TlsChannel(_tls(), dialing=True).start()
+            (hello_frames,) = TlsChannel(_tls()["alice"], dialing=True).start()
             return [bytes(hello_frames[0]), b"\x15\x03\x03\x00\x02\x02\x28"]
+        case "sealed":
+            in_order = bytes(3) * 12  # eight that leave, and four of them again
+            first = bytes(codec.encode(Address(Kind.OPEN, 1), [bytes(9000)]).frames[0])
+            header = first[12 : 12 + first[4]]
+            piece = bytes((3, 36, 250))  # 9000 zeros
+            return [
+                b"\0" + in_order,
+                b"\0" + in_order[:9] + b"\1\3\0" + in_order,
+                b"\0\0\0\0\6\1\2qq\1\2\0",
+                b"\0\1\0\0\2\2\x80" + bytes(200),
+                b"\xff\1\0" + first[4:5] + header + piece + bytes(250),
+            ]
         case "plan":
             return _plans()
         case "call":
