@@ -4,15 +4,17 @@
 
 The plan runs once on in-memory links, where what each process receives is recorded; then each process runs it again
 alone, with a link that hands out the record and sends nothing. Kernels (the native module's functions, on eight
-elements, and the one dealing that is NumPy's) and the link are stamped and accounted apart; the rest is Python.
-Prints one JSON object a plan, in microseconds:
+elements, and the one dealing that is NumPy's) and the link are stamped and accounted apart; the rest is Python, all
+that prepares a kernel's call in `ring/` included. Prints one JSON object a plan, in microseconds:
 
-python   a step, all of the run between kernels and links
-kernels  a step
+python   a lowered step, all of the run between kernels and links; `an op`: an op of the plan, which may be several
+         steps; `a round`
+kernels  a lowered step
 rules    Python of a step of each rule, over all its slices where it is resumed; of a level's `exchange`, and of what
-         lies `between` two steps
+         lies `between` two steps, messages' packing included
 
-An observer's stamps cut a run into slices; counted is the least of each, so that other processes' load falls out.
+An observer's stamps cut a run into slices; counted is the least of each, so that other processes' load falls out. What
+the stamps themselves take, measured at the start, is subtracted.
 """
 
 from __future__ import annotations
@@ -44,10 +46,12 @@ SIZE = 8
 
 
 class Apart:
-    """Nanoseconds spent in kernels and in the link, which are no Python work."""
+    """Nanoseconds spent in kernels and in the link, which are no Python work; `calls` of kernels. `stamping`: what the
+    stamps around a kernel's call take outside of them."""
 
     def __init__(self) -> None:
-        self.kernels = self.link = 0
+        self.kernels = self.link = self.calls = 0
+        self.stamping = 0
 
     @property
     def total(self) -> int:
@@ -59,9 +63,20 @@ class Apart:
             try:
                 return function(*operands, **named)
             finally:
+                self.calls += 1
                 self.kernels += now() - start
 
         return stamped
+
+    def calibrate(self, count: int = 1000) -> None:
+        """Finds `stamping`, by calls of a function that does nothing with the operands of an average kernel."""
+        stamped, found = self.kernel("".format), []
+        for _ in range(100):
+            self.kernels, start = 0, now()
+            for _ in range(count):
+                stamped(1, 2, 3, 4, 5)
+            found.append((now() - start - self.kernels) // count)
+        self.stamping = min(found)
 
     def stamp_kernels(self) -> None:
         """From now on in this process: the native module's functions, and NumPy's where there is none of its own."""
@@ -76,18 +91,30 @@ class Apart:
 
 
 class Slices:
-    """An observer: (rule, nanoseconds of Python, of kernels) of each slice of a run, in order; `between` steps too."""
+    """An observer: (rule, nanoseconds of Python, of kernels) of each slice of a run, in order; `between` steps too.
+    `own`: what an empty slice takes."""
 
-    def __init__(self, apart: Apart) -> None:
-        self.apart, self.found, self.within = apart, [], ["between"]
+    def __init__(self, apart: Apart, own: int = 0) -> None:
+        self.apart, self.own, self.found, self.within = apart, own, [], ["between"]
         self.mark()
 
+    @classmethod
+    def empty(cls, apart: Apart, schedule: Schedule) -> int:
+        """The nanoseconds of the least slice with nothing in it."""
+        slices = cls(apart)
+        for _ in range(10000):
+            slices.begin(schedule, None)
+            slices.end()
+        return min(spent for _, spent, _ in slices.found)
+
     def mark(self) -> None:
-        self.kernels, self.total, self.start = self.apart.kernels, self.apart.total, now()
+        apart = self.apart
+        self.calls, self.kernels, self.total, self.start = apart.calls, apart.kernels, apart.total, now()
 
     def slice(self) -> None:
         spent, apart = now() - self.start, self.apart
-        self.found.append((self.within[-1], spent - (apart.total - self.total), apart.kernels - self.kernels))
+        spent -= apart.total - self.total + (apart.calls - self.calls) * apart.stamping + self.own
+        self.found.append((self.within[-1], spent, apart.kernels - self.kernels))
 
     def begin(self, schedule: Schedule, step: Step | None) -> None:
         self.slice()
@@ -172,8 +199,9 @@ class Isolated:
     def spent(self, name: str, reps: int) -> tuple[Counter, Counter]:
         """Nanoseconds of Python and of kernels by rule in a run alone: the least of each slice of `reps` runs."""
         reader, runs = self.readers[name], []
+        own = Slices.empty(self.apart, self.schedule)
         for _ in range(reps):
-            reader.observer = slices = Slices(self.apart)
+            reader.observer = slices = Slices(self.apart, own)
             self.run(name)
             runs.append(slices.found)
         python, inside = Counter(), Counter()
@@ -314,6 +342,7 @@ def main() -> None:
     given = parser.parse_args()
     apart = Apart()
     apart.stamp_kernels()
+    apart.calibrate()
     for name in [given.plan] if given.plan else PLANS:
         alone = isolated(PLANS[name](given.steps), apart)
         lowered = alone.schedule
@@ -323,8 +352,13 @@ def main() -> None:
         )
         python, inside = ({who: each(spent[who][i].total(), len(lowered.steps)) for who in NAMES} for i in (0, 1))
         rules = {rule: {who: each(spent[who][0][rule], of[rule]) for who in NAMES} for rule in spent[NAMES[0]][0]}
-        row = {"plan": name, "steps": len(lowered.steps), "rounds": lowered.rounds}
-        row |= {"python": python, "kernels": inside, "rules": rules}
+        nodes = sum(node.op not in ("input", "constant") for node in lowered.plan.nodes)
+        of_all = {who: spent[who][0].total() for who in NAMES}
+        row = {"plan": name, "steps": len(lowered.steps), "ops": nodes, "rounds": lowered.rounds, "python": python}
+        row["an op"] = {who: each(total, nodes) for who, total in of_all.items()}
+        if lowered.rounds:
+            row["a round"] = {who: each(total, lowered.rounds) for who, total in of_all.items()}
+        row |= {"kernels": inside, "rules": rules}
         print(json.dumps(row))
         if given.profile:
             profile = cProfile.Profile()

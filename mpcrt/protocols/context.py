@@ -34,30 +34,22 @@ class Positions:
             ranges.append((low, high))
 
 
-class Request:
-    """One opening under way: `mine` is my masked share; the sum is written to `out`."""
-
-    __slots__ = ("mine", "number", "number2", "out", "start", "total", "xor")
-
-    def __init__(self, mine: np.ndarray, xor: bool, out: np.ndarray | None) -> None:
-        self.mine, self.xor, self.out = mine, xor, out
-        self.start = self.number = -1  # place in the level's packed message, or a message of its own
-
-
 class Context:
     """Common to the online and the dealer's context of a chunk: elements low .. low + n - 1 of the step.
 
     `receiver`: the number of the party that gets its corrections. `out`: where the chunk's part of the result goes, if
-    there are more chunks. The driver keeps `job`, and `generator` and `request` while an opening is under way.
+    there are more chunks. `lead`: whether this reader adds public terms. The driver keeps `given`, the operands of a
+    step of one chunk, or the `job` of one of several; and the `generator` where the rule is one.
     """
 
     __slots__ = (
-        "attrs", "generator", "given", "index", "job", "low", "n", "operands", "out", "receiver", "request", "result",
+        "attrs", "generator", "given", "index", "job", "lead", "low", "n", "operands", "out", "receiver", "result",
         "run", "stage", "step", "stream",
     )  # fmt: skip
 
-    def __init__(self, run, stage, stream: int, chunk: tuple[int, int, int, int]) -> None:
-        self.run, self.stage, self.stream = run, stage, stream
+    def __init__(self, run, stage, stream: int, chunk: tuple[int, int, int, int], given: tuple = ()) -> None:
+        self.run, self.stage, self.stream, self.given = run, stage, stream, given
+        self.lead: bool = run.lead
         self.index, self.low, self.n, self.receiver = chunk
         self.step: Step = stage.step
         self.attrs: dict = stage.attrs
@@ -88,13 +80,16 @@ class Context:
 
 
 class OnlineContext(Context):
-    """`lead`: whether this party adds public terms."""
+    """A party's.
 
-    __slots__ = ()
+    One opening of a chunk is under way at a time: `mine` is my masked share of it, the sum is written to `into` where
+    that is given; `start` is its place in the level's message, or `number` that of its own message, and `number2` and
+    `total` are of its segments' sums.
+    """
 
-    @property
-    def lead(self) -> bool:
-        return self.run.lead
+    __slots__ = ("into", "mine", "number", "number2", "start", "total", "xor")
+
+    mine: Any
 
     def leads(self, party: str | None) -> bool:
         """Whether this party adds public terms where `party`, if it computes, should."""
@@ -112,23 +107,24 @@ class OnlineContext(Context):
             run.positions.claim(run.prg, stream, offset, offset + count)
         return ((run.prg, stream, offset),)
 
-    def opening(self, masked: np.ndarray, xor: bool = False, out: np.ndarray | None = None) -> Request:
+    def opening(self, masked: np.ndarray, xor: bool = False, out: np.ndarray | None = None) -> "OnlineContext":
         """Asks to open the sum over parties of `masked`, which has a fresh mask in it: yield it to get the words."""
-        return Request(masked if masked.ndim == 1 else masked.reshape(-1), xor, out)
+        self.mine, self.xor, self.into = masked.ravel(), xor, out
+        return self
 
-    def open(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
+    def open(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> "OnlineContext":
         """Asks to open the sum over parties of `share` + fresh mask: yield it to get the words."""
         ((generator, stream, offset),) = self.fresh(role, share.size)
         mine = generator.words(stream, share.size, offset)
         mine += share
-        return Request(mine, False, out)
+        return self.opening(mine, False, out)
 
-    def open_bits(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> Request:
+    def open_bits(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> "OnlineContext":
         """The same for packed bits."""
         ((generator, stream, offset),) = self.fresh(role, share.size, 1)
         mine = generator.words(stream, share.size, offset)
         mine ^= share
-        return Request(mine, True, out)
+        return self.opening(mine, True, out)
 
     def drawn(self, role: int, count: int, per: int = 64, xor: bool = False) -> Share:
         """My mask shares of an earlier opening of this step, or of a dealt vector."""
@@ -173,8 +169,6 @@ class OnlineContext(Context):
 
 class DealerContext(Context):
     __slots__ = ()
-
-    lead = True
 
     def leads(self, party: str | None) -> bool:
         return True

@@ -13,6 +13,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.protocols.context import WORD, concatenated
 from mpcrt.transport.link import Address, Kind, Link
 
+DEAL = Kind.DEAL
 PACKED_WORDS = 1 << 13
 DEALT = 1
 """The path of the message that ends the corrections of a call dealt before its rounds."""
@@ -36,15 +37,16 @@ class Reader:
             return np.zeros(0, np.uint64)
         if self.position == self.message.size:
             limit = 8 * max(words, PACKED_WORDS)
-            address = Address(Kind.DEAL, self.call, 0, self.count)
+            address = Address(DEAL, self.call, 0, self.count)
             arrays = self.link.recv(self.dealer, address, limit=limit)
             if len(arrays) != 1 or arrays[0].dtype != WORD or arrays[0].ndim != 1:
                 raise ProtocolError(f"{self.dealer} sent a malformed correction {address}")
             self.message, self.position, self.count = arrays[0], 0, self.count + 1
-        start, self.position = self.position, self.position + words
-        if self.position > self.message.size:
+        start = self.position
+        self.position = end = start + words
+        if end > self.message.size:
             raise ProtocolError(f"{self.dealer} sent a correction of another size than {words} words")
-        return self.message[start : self.position]
+        return self.message[start:end]
 
     def end(self) -> None:
         if self.position != self.message.size:
@@ -109,7 +111,7 @@ class Writer:
         if not box.waiting:
             return
         message = concatenated(box.waiting)
-        self.link.send(box.party, Address(Kind.DEAL, self.call, 0, box.number), message)
+        self.link.send(box.party, Address(DEAL, self.call, 0, box.number), message)
         box.unchecked += message.nbytes
         box.waiting, box.words = [], 0
         box.number += 1
@@ -124,4 +126,4 @@ class Writer:
         self.end()
         if self.offline:
             for box in self.boxes:
-                self.link.send(box.party, Address(Kind.DEAL, self.call, DEALT), np.zeros(0, np.uint64))
+                self.link.send(box.party, Address(DEAL, self.call, DEALT), np.zeros(0, np.uint64))

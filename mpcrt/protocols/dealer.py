@@ -40,13 +40,13 @@ class DealerRun:
         fills = step.rule.startswith("expose") and held.rep == "opened" and not held.bit
         return rule.dealer, rule.assemble_dealer, fills
 
-    def submit(self, request) -> None:
+    def submit(self, ctx: DealerContext) -> None:
         pass
 
     def exchange(self) -> None:
         pass
 
-    def complete(self, request) -> None:
+    def complete(self, ctx: DealerContext) -> None:
         return None
 
 

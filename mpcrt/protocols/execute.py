@@ -6,6 +6,7 @@ level's other steps run. The next level begins with what the others sent. Both r
 same sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
 """
 
+from collections.abc import Sequence
 from types import GeneratorType
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule, Step
-from mpcrt.protocols.context import Context, Request, stream_of
+from mpcrt.protocols.context import Context, stream_of
 from mpcrt.protocols.lineup import Stage, lineup
 from mpcrt.protocols.shares import Fork, Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
@@ -33,7 +34,7 @@ class Job:
 
     __slots__ = ("ctx", "left", "operands", "out", "pieces")
 
-    def __init__(self, ctx: Context, operands: list, chunks: int) -> None:
+    def __init__(self, ctx: Context, operands: tuple, chunks: int) -> None:
         self.ctx: Any = ctx
         self.operands: Any = operands
         self.left = chunks
@@ -51,7 +52,7 @@ class Job:
         return finished(self.ctx, value, self.operands)
 
 
-def finished(ctx: Context, value: Any, operands: list) -> Any:
+def finished(ctx: Context, value: Any, operands: tuple) -> Any:
     """A step's value of its array, or of the list of its chunks' results."""
     stage = ctx.stage
     if stage.shape is not None and isinstance(value, np.ndarray) and value.shape != stage.shape:
@@ -85,17 +86,21 @@ class Execution:
 
     def through(self, stages: tuple[Stage, ...]) -> None:
         """Starts steps in order; local ones are done at once."""
-        observer, values, tick = self.run.observer, self.values, self.run.tick
+        run, values = self.run, self.values
+        observer, tick, context = run.observer, run.tick, run.context
         for stage in stages:
             if observer is not None:
                 observer.begin(self.schedule, stage.step)
             if tick is not None:
                 tick()
-            operands = [values[v] for v in stage.operands]
+            operands = stage.take(values)
             for v in stage.freed:
                 values[v] = None
             if stage.local:
                 values[stage.result] = stage.function(*operands)
+            elif stage.single:
+                ctx = context(run, stage, self.stream | stage.stream, stage.whole, operands)
+                self.begin(ctx, [flat(v) for v in operands] if stage.deep else operands)
             else:
                 self.start(stage, operands)
             if observer is not None:
@@ -113,13 +118,12 @@ class Execution:
         for ctx in resumed:
             if observer is not None:
                 observer.begin(self.schedule, ctx.step)
-            request, ctx.request = ctx.request, None
-            self.advance(ctx, run.complete(request))
+            self.advance(ctx, run.complete(ctx))
             if observer is not None:
                 observer.end()
 
-    def start(self, stage: Stage, operands: list) -> None:
-        """A step that is not local: at once, chunk by chunk, or trip by trip."""
+    def start(self, stage: Stage, operands: tuple) -> None:
+        """A step that is neither local nor of one chunk: at once, chunk by chunk, or trip by trip."""
         run, step = self.run, stage.step
         if step.rule == "loop":
             results = loop(run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
@@ -129,10 +133,6 @@ class Execution:
         whole = run.context(run, stage, self.stream | stage.stream, stage.whole)
         if not step.chunked:
             self.values[stage.result] = stage.function(whole, *operands)
-            return
-        if len(stage.chunks) == 1:
-            whole.given = operands
-            self.begin(whole, [flat(v) for v in operands])
             return
         job = Job(whole, operands, len(stage.chunks))
         bit = stage.shape is None
@@ -147,41 +147,38 @@ class Execution:
             low, high = ctx.low, ctx.low + ctx.n
             self.begin(ctx, [cut(v, low, high, b) for v, b in zip(operands, stage.bits, strict=True)])
 
-    def begin(self, ctx: Context, parts: list) -> None:
+    def begin(self, ctx: Context, parts: Sequence) -> None:
         """Starts a chunk."""
         result = ctx.stage.function(ctx, *parts)
-        if isinstance(result, GeneratorType):
+        if type(result) is GeneratorType:
             ctx.generator = result
             self.advance(ctx, None)
-        elif isinstance(result, Request):
-            self.ask(ctx, result)
+        elif result is ctx:
+            self.pending.append(ctx)
+            self.run.submit(ctx)
         else:
             self.done(ctx, result)
 
-    def ask(self, ctx: Context, request: Any) -> None:
-        """Opens something for a chunk."""
-        ctx.request = request
-        self.pending.append(ctx)
-        self.run.submit(request)
-
     def advance(self, ctx: Context, opened: np.ndarray | None) -> None:
         """Goes on with a chunk to its next opening or its end; what a rule without a generator opened is its result."""
-        if ctx.generator is None:
-            self.done(ctx, opened)
-            return
-        try:
-            request = ctx.generator.send(opened)
-        except StopIteration as stop:
-            self.done(ctx, stop.value)
-        else:
-            self.ask(ctx, request)
+        generator, result = ctx.generator, opened
+        if generator is not None:
+            try:
+                generator.send(opened)
+            except StopIteration as stop:
+                result = stop.value
+            else:
+                self.pending.append(ctx)
+                self.run.submit(ctx)
+                return
+        self.done(ctx, result)
 
     def done(self, ctx: Context, result) -> None:
         job, out = ctx.job, ctx.out
         if job is None:
             value = result if result is None or isinstance(result, np.ndarray) else [result]
             self.values[ctx.stage.result] = finished(ctx, value, ctx.given)
-            ctx.given = None
+            ctx.given = ()
             return
         job.pieces[ctx.index] = result
         if out is not None and result is not out and result is not None:
@@ -192,7 +189,7 @@ class Execution:
             job.operands = job.ctx = None  # the chunks still refer to the job
 
 
-def loop(run, step: Step, operands: list, path: int, results: list) -> list:
+def loop(run, step: Step, operands: tuple, path: int, results: list) -> list:
     """Runs the body trip by trip; xs are sliced, ys stacked on axis 0."""
     body: Schedule = step.attrs["body"]
     trips, fixed, carried = step.attrs["trips"], step.attrs["constants"], step.attrs["carries"]

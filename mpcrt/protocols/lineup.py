@@ -1,8 +1,9 @@
 """What a reader works out once a schedule: constants, when values are last used, the functions of local steps."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from mpcrt.plan.schedule import Held, Schedule, Step
@@ -17,14 +18,17 @@ LARGE = 1 << 12
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A step as it runs. `freed`: values that no later step starts with. `local`: whether `function` is of the operands
-    alone; else it is this reader's rule, and `assemble` makes the value of the chunks' results. `fills`: whether chunks
-    write to one array; `shape`: the value's, None for bits. `chunks`: (index, low, elements, number of the receiver);
-    `whole`: all of it, as one. `stream`: the step's part of its stream number."""
+    """A step as it runs. `take` gives its operands of all values; `freed`: values that no later step starts with.
+    `local`: whether `function` is of the operands alone; else it is this reader's rule, and `assemble` makes the value
+    of the chunks' results. `fills`: whether chunks write to one array; `shape`: the value's, None for bits. `single`:
+    whether it goes by chunks and has one; `deep`: whether an operand has more or fewer axes than one. `chunks`: (index,
+    low, elements, number of the receiver); `whole`: all of it, as one. `stream`: the step's part of its stream
+    number."""
 
     step: Step
     attrs: dict
     operands: tuple[int, ...]
+    take: Callable[[list], tuple]
     result: int
     freed: tuple[int, ...]
     local: bool
@@ -34,7 +38,9 @@ class Stage:
     kinds: tuple[Held, ...]
     held: Held
     shape: tuple[int, ...] | None
+    single: bool
     bits: tuple[bool, ...]
+    deep: bool
     whole: tuple[int, int, int, int]
     chunks: tuple[tuple[int, int, int, int], ...]
     stream: int
@@ -89,11 +95,20 @@ def stage(schedule: Schedule, step: Step, freed: tuple[int, ...], run) -> Stage:
         local, function = True, function(Fixed(step.attrs, kinds, held, run.lead))
     chunks = tuple((i, low, high - low, receiver(step, i, high - low, run.parties)) for i, low, high in step.chunks())
     whole = 0, 0, step.size, chunks[0][3]
-    bits = tuple(h.bit for h in kinds)
+    bits, deep = tuple(h.bit for h in kinds), any(len(h.type.shape) != 1 for h in kinds)
     return Stage(
-        step, step.attrs, step.operands, step.results[0], freed, local, function, assemble, fills, kinds, held,
-        None if held.bit else held.type.shape, bits, whole, chunks, stream_of(0, 0, step.number),
+        step, step.attrs, step.operands, taker(step.operands), step.results[0], freed, local, function, assemble, fills,
+        kinds, held, None if held.bit else held.type.shape, step.chunked and len(chunks) == 1, bits, deep, whole,
+        chunks, stream_of(0, 0, step.number),
     )  # fmt: skip
+
+
+def taker(operands: tuple[int, ...]) -> Callable[[list], tuple]:
+    """What takes a step's operands from all values."""
+    if len(operands) == 1:
+        (v,) = operands
+        return lambda values: (values[v],)
+    return itemgetter(*operands) if operands else lambda values: ()
 
 
 def receiver(step: Step, index: int, size: int, parties: Sequence[str]) -> int:

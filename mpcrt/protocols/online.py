@@ -14,7 +14,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Held, Schedule, Step
 from mpcrt.plan.types import Type
 from mpcrt.protocols import inputs as masking
-from mpcrt.protocols.context import WORD, OnlineContext, Positions, Request, concatenated, stream_of
+from mpcrt.protocols.context import WORD, OnlineContext, Positions, concatenated, stream_of
 from mpcrt.protocols.corrections import DEALT, Reader
 from mpcrt.protocols.execute import Execution, Observer
 from mpcrt.protocols.keys import Keys
@@ -24,6 +24,9 @@ from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Budget, Wire, Zero
 from mpcrt.ring import kernels
 from mpcrt.transport.link import Address, Kind, Link
+
+OPEN = Kind.OPEN
+NOTHING = np.zeros(0, np.uint64)
 
 
 @dataclass(slots=True)
@@ -50,9 +53,10 @@ class OnlineRun:
         self.progress = party.statistics
         self.sent = 0  # opening messages so far; the same at every party
         self.small: list[np.ndarray] = []  # the level's openings that share a message, of `filled` words
-        self.large: list[Request] = []  # those that are summed up in segments
+        self.large: list[OnlineContext] = []  # those that are summed up in segments
         self.filled = 0
-        self.packed = 0, 0  # the number and size of the small openings on their way
+        self.packed: Address | None = None  # of the small openings on their way, of `size` words
+        self.size = 0
         self.packs: list[np.ndarray] = []  # what the others sent of them
 
     context = OnlineContext
@@ -66,54 +70,52 @@ class OnlineRun:
 
     # -- openings
 
-    def submit(self, request: Request) -> None:
+    def submit(self, ctx: OnlineContext) -> None:
         """A large opening leaves at once, while the next chunk is computed; small ones wait for the level's others."""
-        mine = request.mine
-        if mine.size <= PACKED_WORDS:
-            request.start = self.filled
-            self.filled += mine.size
+        mine, start = ctx.mine, self.filled
+        size = mine.size
+        if size <= PACKED_WORDS:
+            ctx.start, self.filled = start, start + size
             self.small.append(mine)
             return
-        request.number = self.next_number()
+        ctx.start, ctx.number = -1, self.next_number()
         if len(self.peers) == 1:
-            self.link.send(self.peers[0], self.address(request.number), mine)
+            self.link.send(self.peers[0], self.address(ctx.number), mine)
             return
-        request.number2 = self.next_number()
-        self.large.append(request)
-        for party, low, high in segments(mine.size, self.parties):
+        ctx.number2 = self.next_number()
+        self.large.append(ctx)
+        for party, low, high in segments(size, self.parties):
             if party != self.me:
-                self.link.send(party, self.address(request.number), mine[low:high])
+                self.link.send(party, self.address(ctx.number), mine[low:high])
 
     def next_number(self) -> int:
         self.sent += 1
         return self.sent
 
     def address(self, number: int) -> Address:
-        return Address(Kind.OPEN, self.call, 0, number)
+        return Address(OPEN, self.call, 0, number)
 
     def dispatch(self) -> None:
         """The level's small openings leave, in one message a peer."""
         if not self.small:
             return
-        mine, size = concatenated(self.small), self.filled
-        self.packed = self.next_number(), size
-        self.small, self.filled = [], 0
-        if size:
-            address = self.address(self.packed[0])
+        mine, self.size = concatenated(self.small), self.filled
+        self.small, self.filled, self.sent = [], 0, self.sent + 1
+        self.packed = Address(OPEN, self.call, 0, self.sent)
+        if self.size:
             for peer in self.peers:
-                self.link.send(peer, address, mine)
+                self.link.send(peer, self.packed, mine)
 
     def exchange(self) -> None:
         """Ends a level: receives the others' small openings, scatters sums of the large."""
         self.progress.rounds += 1
-        (number, size), self.packed = self.packed, (0, 0)
-        if size:
-            address = self.address(number)
-            self.packs = [self.received(peer, address, size) for peer in self.peers]
-        elif number:
-            self.packs = [np.zeros(0, np.uint64) for _ in self.peers]
-        for request in self.large:
-            self.reduce(request)
+        address, self.packed = self.packed, None
+        if address is not None:
+            self.packs = []
+            for peer in self.peers:
+                self.packs.append(self.received(peer, address, self.size) if self.size else NOTHING)
+        for ctx in self.large:
+            self.reduce(ctx)
         self.large = []
 
     def received(self, peer: str, address: Address, size: int) -> np.ndarray:
@@ -122,37 +124,40 @@ class OnlineRun:
             raise ProtocolError(f"{peer} sent an opening of another size than {size} words in {address}")
         return arrays[0]
 
-    def reduce(self, request: Request) -> None:
+    def reduce(self, ctx: OnlineContext) -> None:
         """My segment of a large opening: summed here, then sent to all."""
-        low, high = next((lo, hi) for party, lo, hi in segments(request.mine.size, self.parties) if party == self.me)
-        total = request.mine[low:high].copy()
+        low, high = next((lo, hi) for party, lo, hi in segments(ctx.mine.size, self.parties) if party == self.me)
+        total = ctx.mine[low:high].copy()
         for peer in self.peers:
-            add(total, self.received(peer, self.address(request.number), total.size), request.xor)
-        request.total = total
+            add(total, self.received(peer, self.address(ctx.number), total.size), ctx.xor)
+        ctx.total = total
         for peer in self.peers:
-            self.link.send(peer, self.address(request.number2), total)
+            self.link.send(peer, self.address(ctx.number2), total)
 
-    def complete(self, request: Request) -> np.ndarray:
+    def complete(self, ctx: OnlineContext) -> np.ndarray:
         """The opened words."""
-        mine, start = request.mine, request.start
-        if request.number < 0:
-            others = [p if p.size == mine.size else p[start : start + mine.size] for p in self.packs]
-        elif len(self.peers) > 1:
-            return self.gathered(request)
-        else:
-            others = [self.received(peer, self.address(request.number), mine.size) for peer in self.peers]
-        out = (np.bitwise_xor if request.xor else np.add)(mine, others[0], out=request.out)
-        for other in others[1:]:
-            add(out, other, request.xor)
+        mine, ctx.mine = ctx.mine, None
+        start, size, others = ctx.start, mine.size, self.packs
+        if start < 0:
+            if len(self.peers) > 1:
+                return self.gathered(ctx, size)
+            others = [self.received(peer, self.address(ctx.number), size) for peer in self.peers]
+        elif size < self.size:
+            others = [pack[start : start + size] for pack in others]
+        combine = np.bitwise_xor if ctx.xor else np.add
+        out = combine(mine, others[0], ctx.into)
+        if len(others) > 1:
+            for other in others[1:]:
+                combine(out, other, out)
         return out
 
-    def gathered(self, request: Request) -> np.ndarray:
-        out = np.empty(request.mine.size, np.uint64) if request.out is None else request.out
-        for party, low, high in segments(out.size, self.parties):
+    def gathered(self, ctx: OnlineContext, size: int) -> np.ndarray:
+        out = np.empty(size, np.uint64) if ctx.into is None else ctx.into
+        for party, low, high in segments(size, self.parties):
             if party == self.me:
-                out[low:high] = request.total
+                out[low:high] = ctx.total
             else:
-                out[low:high] = self.received(party, self.address(request.number2), high - low)
+                out[low:high] = self.received(party, self.address(ctx.number2), high - low)
         return out
 
 

@@ -165,7 +165,10 @@ class Kept(Share):
         return (self.whole.drawn if kept is None else Known(kept)).part(self.low, self.low + self.size)
 
     def words(self) -> np.ndarray:
-        return self._source().words()
+        kept = self.whole.words()
+        if kept is None or self.size < kept.size:
+            return self._source().words()
+        return kept
 
     def part(self, low: int, high: int) -> Share:
         return Kept(self.whole, self.low + low, high - low)
@@ -259,11 +262,11 @@ class Mapped(Share):
 
     def _value(self) -> np.ndarray:
         if self.made is None:
-            self.made = self.function(*(p.words() for p in self.parents))
+            self.made = self.function(*[p.words() for p in self.parents])
         return self.made
 
     def words(self) -> np.ndarray:
-        self.made = np.ascontiguousarray(self._value()).reshape(-1)
+        self.made = np.ascontiguousarray(self._value()).ravel()
         return self.made
 
     def shaped(self, shape: tuple[int, ...]) -> np.ndarray:

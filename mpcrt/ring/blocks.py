@@ -68,7 +68,7 @@ class Level:
     products: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one of a kind, as levels are
 class CompareSpec:
     """`equal`: [D = l] instead of [D < l]. `levels` is the number of rounds."""
 
@@ -90,6 +90,28 @@ class CompareSpec:
     def low_bits(self, j: int) -> int:
         """The width of block j."""
         return min(self.block, self.width - j * self.block)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Of the comparison of n elements: `words` of a bit each, in `superblocks` of `width` words a plane; `tables` in
+    words; the shape of the blocks' `planes`; words of `packed` bits, and of the `sign`, which an equality lacks."""
+
+    words: int
+    superblocks: int
+    width: int
+    tables: int
+    planes: tuple[int, int, int]
+    packed: int
+    sign: int
+
+
+@cache
+def sizes(spec: CompareSpec, n: int) -> Sizes:
+    words, width, packed = padded(n) // 64, words_per_plane(n), -(-n // 64)
+    sign = 0 if spec.equal or spec.drop + spec.width > 63 else packed
+    planes = words // width, spec.blocks, width
+    return Sizes(words, words // width, width, words * spec.table_words, planes, packed, sign)
 
 
 def _node(first: int, k: int, need_eq: bool, equal: bool, opened: int, shared: int) -> Node:
@@ -268,12 +290,13 @@ def evaluate(
     eq: np.ndarray,
     lead: bool,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of each node's lt' and eq', [superblock][node][W], from opened planes, mask shares and product shares.
+    """Shares of each node's lt' and eq', [superblock][node][W], from opened words, mask shares and product shares.
 
     lt' = lt_{k-1} ^ XOR_j lt_j AND eq_{j+1..k-1}; eq' = AND eq_j. A monomial over symbols T with opened values o and
     masks m is XOR over subsets S of T of (AND of o outside S) (AND of m in S).
     """
     superblocks, width = lt.shape[0], lt.shape[2]
+    opened = opened.reshape(superblocks, level.opened, width)
     masks = planes_of(masks, (superblocks, level.opened, width))
     products = planes_of(products, (superblocks, level.products, width))
     shape = (superblocks, len(level.nodes), width)

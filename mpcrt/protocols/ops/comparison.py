@@ -36,37 +36,38 @@ def eqz(node: Node, x: np.ndarray) -> np.ndarray:
 @online("msb", "eqz")
 def compare_online(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    words, width, per = blocks.padded(ctx.n) >> 6, blocks.words_per_plane(ctx.n), spec.table_words
-    tables = ctx.portion(TABLES, words * per, per)
-    lt, eq, sign = kernels.look_up(wire.opened, tables, spec, ctx.lead)
+    size, equal, lead = blocks.sizes(spec, ctx.n), spec.equal, ctx.lead
+    tables = ctx.portion(TABLES, size.tables, spec.table_words)
+    lt, eq, sign = kernels.look_up(wire.opened, tables, spec, lead)
     for number, level in enumerate(spec.levels):
-        mask = ctx.fresh(LEVEL + number, words * level.opened, level.opened)
+        mask = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
         opened = yield ctx.opening(kernels.gather(level, lt, eq, mask), xor=True)
-        products = ctx.portion(PRODUCTS + number, words * level.products, level.products)
-        planes = opened.reshape(-1, level.opened, width)
-        lt, eq = kernels.evaluate(level, planes, mask, products, lt, eq, ctx.lead)
-    out = (eq if spec.equal else lt).reshape(-1)[: ctx.words]
-    return out ^ sign if ctx.lead and not spec.equal else out
+        products = ctx.portion(PRODUCTS + number, size.words * level.products, level.products)
+        lt, eq = kernels.evaluate(level, opened, mask, products, lt, eq, lead)
+    out = (eq if equal else lt).ravel()
+    if size.words > size.packed:
+        out = out[: size.packed]
+    return out ^ sign if lead and not equal else out
 
 
 @dealer("msb", "eqz")
 def compare_dealer(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    words, width, per = blocks.padded(ctx.n) >> 6, blocks.words_per_plane(ctx.n), spec.table_words
-    less = ctx.drawing(TABLES, words * per, per)
+    size = blocks.sizes(spec, ctx.n)
+    less = ctx.drawing(TABLES, size.tables, spec.table_words)
     tables, sign = kernels.deal_tables(wire.mask.source(), ctx.n, spec, less)
     ctx.correct(tables)
     for number, level in enumerate(spec.levels):
         masks = ctx.masks(LEVEL + number, level.opened)
         yield
-        less = ctx.drawing(PRODUCTS + number, words * level.products, level.products)
-        ctx.correct(kernels.deal_products(level, words // width, width, masks, less).reshape(-1))
+        less = ctx.drawing(PRODUCTS + number, size.words * level.products, level.products)
+        ctx.correct(kernels.deal_products(level, size.superblocks, size.width, masks, less).ravel())
     return None if spec.equal else sign
 
 
 @cost("msb", "eqz")
 def compare_cost(shape: Shape) -> Traffic:
     spec: blocks.CompareSpec = shape.attrs["spec"]
-    words = blocks.padded(shape.n) // 64
-    openings = tuple(8 * words * level.opened for level in spec.levels)
-    return Traffic(openings, 8 * words * (spec.table_words + sum(level.products for level in spec.levels)))
+    size = blocks.sizes(spec, shape.n)
+    openings = tuple(8 * size.words * level.opened for level in spec.levels)
+    return Traffic(openings, 8 * (size.tables + size.words * sum(level.products for level in spec.levels)))

@@ -163,6 +163,8 @@ def mask_mapping(fixed: Fixed, apply: Callable[..., Part]) -> Callable[..., Shar
             return Zero(words)
         if same:
             return secret[0]
+        if len(secret) == len(parts):
+            return Mapped(words, apply, *secret)  # type: ignore[arg-type]  # None is made of nothing but Nones
 
         def mapped(*arrays: np.ndarray) -> np.ndarray:
             left = iter(arrays)
@@ -191,14 +193,14 @@ def linear_online(fixed: Fixed):
             return lambda *operands: filled(apply(*operands), empty)
         return lambda *operands: filled(apply(*coerced(coerce, operands)), empty)
     if fixed.result.rep is Rep.OPENED:
-        return lambda *operands: Wire(apply(*(v.opened if isinstance(v, Wire) else v for v in operands)), None)
+        return lambda *operands: Wire(apply(*[v.opened if isinstance(v, Wire) else v for v in operands]), None)
     masks = mask_mapping(fixed, apply)
     sole = len(fixed.operands) == 1
 
     def wire(*operands):
-        opened = apply(*(v.opened if isinstance(v, Wire) else v for v in operands))
+        opened = apply(*[v.opened if isinstance(v, Wire) else v for v in operands])
         plain = apply(operands[0].plain) if sole else None
-        return Wire(opened, masks(*(v.mask if isinstance(v, Wire) else v for v in operands)), plain)
+        return Wire(opened, masks(*[v.mask if isinstance(v, Wire) else v for v in operands]), plain)
 
     return wire
 
@@ -210,7 +212,7 @@ def linear_dealer(fixed: Fixed):
         coerce = coercions(fixed, dealer_pending)
         return lambda *operands: apply(*coerced(coerce, operands))
     masks = mask_mapping(fixed, apply)
-    return lambda *operands: Wire(None, masks(*(v.mask if isinstance(v, Wire) else v for v in operands)))
+    return lambda *operands: Wire(None, masks(*[v.mask if isinstance(v, Wire) else v for v in operands]))
 
 
 def coercions(fixed: Fixed, coerce) -> tuple:
