@@ -6,7 +6,6 @@ each).
 """
 
 from collections.abc import Sequence
-from itertools import accumulate, pairwise
 from typing import Any
 
 import numpy as np
@@ -38,13 +37,14 @@ class Context:
     """Common to the online and the dealer's context of a chunk: elements low .. low + n - 1 of the step.
 
     `receiver`: the number of the party that gets its corrections. `out`: where the chunk's part of the result goes, if
-    there are more chunks. `lead`: whether this reader adds public terms. The driver keeps `given`, the operands of a
-    step of one chunk, or the `job` of one of several; and the `generator` where the rule is one.
+    there are more chunks. `lead`: whether this reader adds public terms. `facts`: what the step's rules worked out of
+    it. The driver keeps `given`, the operands of a step of one chunk, or the `job` of one of several; and the
+    `generator` where the rule is one.
     """
 
     __slots__ = (
-        "attrs", "generator", "given", "index", "job", "lead", "low", "n", "operands", "out", "receiver", "result",
-        "run", "stage", "step", "stream",
+        "attrs", "facts", "generator", "given", "index", "job", "lead", "low", "n", "operands", "out", "receiver",
+        "result", "run", "stage", "step", "stream",
     )  # fmt: skip
 
     def __init__(self, run, stage, stream: int, chunk: tuple[int, int, int, int], given: tuple = ()) -> None:
@@ -53,6 +53,7 @@ class Context:
         self.index, self.low, self.n, self.receiver = chunk
         self.step: Step = stage.step
         self.attrs: dict = stage.attrs
+        self.facts: Any = stage.facts
         self.operands: tuple[Held, ...] = stage.kinds
         self.result: Held = stage.held
         self.out: np.ndarray | None = None
@@ -151,11 +152,15 @@ class OnlineContext(Context):
         n = self.n
         if not self.receives:
             return [self.fresh(role, row_words(n, width), 8 * width) for role, width in rows]
-        if len(rows) == 1:
-            return [self.run.corrections.next(row_words(n, rows[0][1]))]
-        ends = list(accumulate([row_words(n, width) for _, width in rows], initial=0))
-        words = self.run.corrections.next(ends[-1])
-        return [words[low:high] for low, high in pairwise(ends)]
+        sizes = [row_words(n, width) for _, width in rows]
+        words = self.run.corrections.next(sum(sizes))
+        if len(sizes) == 1:
+            return [words]
+        portions, low = [], 0
+        for size in sizes:
+            portions.append(words[low : low + size])
+            low += size
+        return portions
 
     def dealt_rows(self, rows: Sequence[tuple[int, int]]) -> list[Share]:
         """The same to keep."""

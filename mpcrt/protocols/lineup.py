@@ -27,6 +27,7 @@ class Stage:
 
     step: Step
     attrs: dict
+    facts: Any
     operands: tuple[int, ...]
     take: Callable[[list], tuple]
     result: int
@@ -87,18 +88,19 @@ def made(schedule: Schedule, run) -> Lineup:
 
 def stage(schedule: Schedule, step: Step, freed: tuple[int, ...], run) -> Stage:
     kinds, held = tuple(schedule.held[v] for v in step.operands), schedule.held[step.results[0]]
-    rule, local = RULES.get(step.rule, Rule()), False
+    rule, local, fixed = RULES.get(step.rule, Rule()), False, Fixed(step.attrs, kinds, held, run.lead)
     function, assemble, fills = run.rule(rule, step, held)
     if step.rule == "public":
         local, function = True, partial(apply_to, step.attrs["node"])
     elif rule.local:
-        local, function = True, function(Fixed(step.attrs, kinds, held, run.lead))
+        local, function = True, function(fixed)
     chunks = tuple((i, low, high - low, receiver(step, i, high - low, run.parties)) for i, low, high in step.chunks())
     whole = 0, 0, step.size, chunks[0][3]
     bits, deep = tuple(h.bit for h in kinds), any(len(h.type.shape) != 1 for h in kinds)
+    facts = rule.facts(fixed) if rule.facts is not None else None
     return Stage(
-        step, step.attrs, step.operands, taker(step.operands), step.results[0], freed, local, function, assemble, fills,
-        kinds, held, None if held.bit else held.type.shape, step.chunked and len(chunks) == 1, bits, deep, whole,
+        step, step.attrs, facts, step.operands, taker(step.operands), step.results[0], freed, local, function, assemble,
+        fills, kinds, held, None if held.bit else held.type.shape, step.chunked and len(chunks) == 1, bits, deep, whole,
         chunks, stream_of(0, 0, step.number),
     )  # fmt: skip
 

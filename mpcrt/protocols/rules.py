@@ -11,6 +11,8 @@ functions. What they return:
 A `local` step needs nothing but its operands: no positions, openings or corrections. Its rules take the step's
 `Fixed` facts and return the function of the operands, which is made once a schedule.
 
+What else follows from a step alone, `facts` works out once a schedule; the rules find it in `ctx.facts`.
+
 `assemble(ctx, pieces, *operands)` makes the step's value of the chunks' results, where it is not simply their array.
 """
 
@@ -32,6 +34,7 @@ class Traffic(NamedTuple):
 class Rule:
     online: Callable[..., Any] | None = None
     dealer: Callable[..., Any] | None = None
+    facts: Callable[["Fixed"], Any] | None = None
     cost: Callable[["Shape"], Traffic] | None = None
     assemble_online: Callable[..., Any] | None = None
     assemble_dealer: Callable[..., Any] | None = None
@@ -40,7 +43,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Fixed:
-    """What a local step's rule is made from. `lead`: whether this reader adds public terms."""
+    """What is known of a step before it runs. `lead`: whether this reader adds public terms."""
 
     attrs: dict
     operands: tuple[Held, ...]
@@ -88,6 +91,11 @@ def online(*names: str):
 def dealer(*names: str):
     """The dealer's rule of a step."""
     return _register("dealer", *names)
+
+
+def facts(*names: str):
+    """What the rules of a step need that follows from the step alone: function(fixed) -> anything."""
+    return _register("facts", *names)
 
 
 def local(*names: str) -> None:

@@ -225,7 +225,7 @@ def look_up(
     """Shares of lt and eq of every block as planes, from D uint64[n] and my share of the tables; and D's signs.
 
     eq_j = lt_j(D_j) ^ lt_j(D_j - 1), with 1 (at the lead) for lt_j(-1) ^ ... where D_j = 0: v <= l_j less v < l_j.
-    For equality tables lt is left out (zeros) and eq is read directly.
+    Equality tables give no lt, in whose place eq stands again, and eq is read directly.
     """
     digits = _digits(opened, spec)
     lane = digits.dtype.type
@@ -234,7 +234,7 @@ def look_up(
     first = (table >> digits) & lane(1)
     if spec.equal:
         eq = _planes(first, opened.size)
-        return np.zeros_like(eq), eq, sign_bits(opened, spec)
+        return eq, eq, sign_bits(opened, spec)
     step = table ^ (table << lane(1))
     if lead:
         step ^= lane(1)

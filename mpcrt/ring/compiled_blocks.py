@@ -31,7 +31,8 @@ def look_up(
     if spec.block not in _NATIVE_BLOCKS or not spec.width:
         return blocks.look_up(opened, tables, spec, lead)
     size, equal, opened = blocks.sizes(spec, opened.size), spec.equal, np.ascontiguousarray(opened)
-    lt, eq = (np.zeros if equal else np.empty)(size.planes, WORD), np.empty(size.planes, WORD)
+    eq = np.empty(size.planes, WORD)
+    lt = eq if equal else np.empty(size.planes, WORD)
     sign = np.empty(size.sign, WORD)
     _native.look_up(opened, tables, size.width, spec.drop, spec.width, spec.block, equal, lead, lt, eq, sign)
     return lt, eq, sign

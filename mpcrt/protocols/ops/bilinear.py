@@ -22,7 +22,7 @@ from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
 from mpcrt.protocols.context import row_words
 from mpcrt.protocols.ops.truncation import MASK
-from mpcrt.protocols.rules import Shape, Traffic, assemble, cost, dealer, online, plaintext
+from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, facts, online, plaintext
 from mpcrt.protocols.shares import Fork, Known, Wire, sign_source
 from mpcrt.ring import kernels
 from mpcrt.ring.reference_steps import Factor
@@ -199,11 +199,17 @@ def pairs(x: tuple[int, ...], y: tuple[int, ...]) -> tuple[tuple[int, int, int],
     return tuple((i, j, width_of(shift)) for i, j, shift in found if (i or j) and shift < 64)
 
 
+@facts("multiply")
+def term_products(fixed: Fixed) -> list[tuple[int, tuple[int, int, int]]]:
+    """The roles of the term products that the dealer shares, and `pairs` of them."""
+    return list(enumerate(pairs(*map(shifts, fixed.operands)), PRODUCT))
+
+
 @online("multiply")
 def multiply_online(ctx, x, y):
     """[x] A_y + A_x [y - A_y], and the products of terms that the dealer shares."""
     products = []
-    for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
+    for role, (i, j, width) in ctx.facts:
         products.append((i, j, width == 4, ctx.portion(role, row_words(ctx.n, width), 8 * width)))
     return kernels.multiply(factor(x), factor(y), products, ctx.lead, ctx.out)
 
@@ -211,7 +217,7 @@ def multiply_online(ctx, x, y):
 @dealer("multiply")
 def multiply_dealer(ctx, x, y):
     tx, ty = dealer_form(x), dealer_form(y)
-    for role, (i, j, width) in enumerate(pairs(*map(shifts, ctx.operands)), PRODUCT):
+    for role, (i, j, width) in ctx.facts:
         ctx.deal(role, tx[i] * ty[j], width)
     return tx[0] * ty[0]
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.plan import Node
-from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
+from mpcrt.protocols.rules import Fixed, Shape, Traffic, cost, dealer, facts, online, plaintext
 from mpcrt.protocols.shares import Wire
 from mpcrt.ring import kernels, samples
 
@@ -40,10 +40,16 @@ def plain(node: Node, x: np.ndarray) -> np.ndarray:
     return out.reshape(x.shape)
 
 
+@facts("samples")
+def sampled(fixed: Fixed) -> tuple[samples.Basis, int]:
+    """The basis, and its samples an element."""
+    b = basis(fixed.attrs)
+    return b, samples.words(b)
+
+
 @online("samples")
 def samples_online(ctx, wire: Wire) -> np.ndarray:
-    b = basis(ctx.attrs)
-    words = samples.words(b)
+    b, words = ctx.facts
     share = ctx.portion(SAMPLES, words * ctx.n, 64 * words)
     out = kernels.evaluate_samples(b, wire.opened, share, ctx.out)
     if ctx.lead and b.constant:
@@ -53,8 +59,7 @@ def samples_online(ctx, wire: Wire) -> np.ndarray:
 
 @dealer("samples")
 def samples_dealer(ctx, wire: Wire) -> None:
-    b = basis(ctx.attrs)
-    words = samples.words(b)
+    b, words = ctx.facts
     less = ctx.drawing(SAMPLES, words * ctx.n, 64 * words)
     ctx.correct(kernels.deal_samples(b, wire.mask.source(), ctx.n, less).reshape(-1))
 
