@@ -10,8 +10,9 @@ that prepares a kernel's call in `ring/` included. Prints one JSON object a plan
 python   a lowered step, all of the run between kernels and links; `an op`: an op of the plan, which may be several
          steps; `a round`
 kernels  a lowered step
-rules    Python of a step of each rule, over all its slices where it is resumed; of a level's `exchange`, and of what
-         lies `between` two steps, messages' packing included
+rules    Python of a step of each rule and how many there are, over all its slices where it is resumed; of a level's
+         `exchange`, and of what lies `between` two steps, messages' packing included
+call     of an empty Python function on this machine at that time
 
 An observer's stamps cut a run into slices; counted is the least of each, so that other processes' load falls out. What
 the stamps themselves take, measured at the start, is subtracted.
@@ -24,6 +25,7 @@ import cProfile
 import json
 import pstats
 import threading
+import timeit
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -325,6 +327,11 @@ def each(nanoseconds: int, count: int) -> float:
     return round(nanoseconds / count / 1000, 1)
 
 
+def pace() -> float:
+    """Microseconds of an empty call: how fast this machine is now, beside which other figures are to be read."""
+    return round(min(timeit.repeat("f()", globals={"f": lambda: None}, number=10000, repeat=50)) * 100, 3)
+
+
 def isolated(plan: Plan, apart: Apart) -> Isolated:
     """With inputs of small numbers, each shared by its owner (public ones are alice's to tell)."""
     random = np.random.default_rng(1)
@@ -351,14 +358,17 @@ def main() -> None:
             {"exchange": lowered.rounds, "between": len(lowered.steps)}
         )
         python, inside = ({who: each(spent[who][i].total(), len(lowered.steps)) for who in NAMES} for i in (0, 1))
-        rules = {rule: {who: each(spent[who][0][rule], of[rule]) for who in NAMES} for rule in spent[NAMES[0]][0]}
+        rules = {
+            rule: {who: each(spent[who][0][rule], of[rule]) for who in NAMES} | {"count": of[rule]}
+            for rule in spent[NAMES[0]][0]
+        }
         nodes = sum(node.op not in ("input", "constant") for node in lowered.plan.nodes)
         of_all = {who: spent[who][0].total() for who in NAMES}
         row = {"plan": name, "steps": len(lowered.steps), "ops": nodes, "rounds": lowered.rounds, "python": python}
         row["an op"] = {who: each(total, nodes) for who, total in of_all.items()}
         if lowered.rounds:
             row["a round"] = {who: each(total, lowered.rounds) for who, total in of_all.items()}
-        row |= {"kernels": inside, "rules": rules}
+        row |= {"kernels": inside, "rules": rules, "call": pace()}
         print(json.dumps(row))
         if given.profile:
             profile = cProfile.Profile()

@@ -131,14 +131,11 @@ class OnlineContext(Context):
         """My mask shares of an earlier opening of this step, or of a dealt vector."""
         return Drawn(self.run.mine, self.stream | role, (self.low >> 6) * per, count, xor)
 
-    @property
-    def receives(self) -> bool:
-        """Whether it is this party's turn to get corrections; the others draw."""
-        return self.receiver == self.run.number
-
     def portion(self, role: int, words: int, per: int = 64) -> Source:
-        """My share of a vector that the dealer shares, for a kernel: drawn, or received where it is my turn."""
-        return self.run.corrections.next(words) if self.receives else self.fresh(role, words, per)
+        """My share of a vector that the dealer shares, for a kernel: drawn, or received where it is my turn to get
+        corrections."""
+        run = self.run
+        return run.corrections.next(words) if self.receiver == run.number else self.fresh(role, words, per)
 
     def dealt(self, role: int, count: int, width: int = 8, per: int = 64, xor: bool = False) -> Share:
         """The same to keep. `width` 4: values modulo 2^32, two a word (`per` is then 32)."""
@@ -149,11 +146,11 @@ class OnlineContext(Context):
 
     def portions(self, rows: Sequence[tuple[int, int]]) -> list[Source]:
         """My shares of the vectors, one word or value an element, of one `DealerContext.deal_rows`: (role, width)."""
-        n = self.n
-        if not self.receives:
+        n, run = self.n, self.run
+        if self.receiver != run.number:
             return [self.fresh(role, row_words(n, width), 8 * width) for role, width in rows]
         sizes = [row_words(n, width) for _, width in rows]
-        words = self.run.corrections.next(sum(sizes))
+        words = run.corrections.next(sum(sizes))
         if len(sizes) == 1:
             return [words]
         portions, low = [], 0

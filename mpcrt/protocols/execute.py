@@ -224,10 +224,10 @@ def window(words: np.ndarray, low: int, size: int) -> np.ndarray:
 def flat(value) -> Any:
     """A whole runtime value as an elementwise rule takes it."""
     if isinstance(value, np.ndarray):
-        return value if value.ndim == 1 else value.reshape(-1)
+        return value if value.ndim == 1 else value.ravel()
     if isinstance(value, Wire):
         opened = value.opened
-        return value if opened is None or opened.ndim == 1 else Wire(opened.reshape(-1), value.mask)
+        return value if opened is None or opened.ndim == 1 else Wire(opened.ravel(), value.mask)
     if isinstance(value, Fork):
         return Fork(flat(value.wire), value.bits, value.top, value.sign)
     return value

@@ -111,7 +111,7 @@ def _less(x: Wire, shape: tuple[int, ...]) -> np.ndarray:
     """D - l: at the owner of the whole mask the value."""
     if x.plain is not None:
         return x.plain
-    out = np.array(x.opened, order="C").reshape(-1)
+    out = np.array(x.opened, order="C").ravel()
     x.mask.subtract_from(out)
     return out.reshape(shape)
 

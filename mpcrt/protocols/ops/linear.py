@@ -252,7 +252,7 @@ def online_pending(lead: bool, held: Held, deferred: bool, v) -> Part:
         return v.opened if lead else None
     if held.bit:
         return v.mask.words() ^ v.opened if lead else v.mask.words()
-    out = np.array(v.opened, order="C").reshape(-1) if lead else np.zeros(held.type.size, np.uint64)
+    out = np.array(v.opened, order="C").ravel() if lead else np.zeros(held.type.size, np.uint64)
     v.mask.subtract_from(out)
     return out.reshape(held.type.shape)
 

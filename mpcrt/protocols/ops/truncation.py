@@ -62,7 +62,7 @@ def expose_dealer(ctx, deferred):
 @assemble("dealer", "expose")
 def expose_mask(ctx, mask, deferred) -> Wire:
     if mask is not None:
-        return Wire(None, Known(mask.reshape(-1)))
+        return Wire(None, Known(mask.ravel()))
     size, per = (ctx.words, 1) if ctx.result.bit else (ctx.step.size, 64)
     return Wire(None, ctx.drawn(MASK, size, per, xor=ctx.result.bit))
 
