@@ -74,6 +74,7 @@ def test_matmul(batches, m, k, n, order_a, order_b, step, seed):
         (64, 784, 128),
         (17, 513, 400),
         (150, 600, 450),
+        (1040, 530, 600),
     ],
 )
 def test_matmul_across_blocks(m, k, n):
@@ -86,7 +87,7 @@ def test_matmul_across_blocks(m, k, n):
     assert not wide[:, :, n:].any()
 
 
-@pytest.mark.parametrize("m, k, n", [(1, 600, 90), (20, 530, 210), (140, 530, 210), (7, 1100, 90)])
+@pytest.mark.parametrize("m, k, n", [(1, 600, 90), (20, 530, 210), (140, 530, 210), (7, 1100, 90), (1030, 65, 700)])
 def test_matmul_of_transposed_operands_across_blocks(m, k, n):
     a, b = words(1, 1, k, m).transpose(0, 2, 1), words(2, 1, n, k).transpose(0, 2, 1)
     assert np.array_equal(compiled.matmul(a, b), reference.matmul(a, b))
@@ -102,6 +103,12 @@ def test_matmul_does_not_depend_on_threads(monkeypatch):
     for product, image in results[1:]:
         assert np.array_equal(product, results[0][0])
         assert np.array_equal(image, results[0][1])
+
+
+def test_convolution_across_blocks():
+    x, k = words(5, 2, 20, 21, 8), words(6, 3, 3, 8, 600)
+    given = {"strides": (1, 1), "padding": ((1, 1), (1, 1))}
+    assert np.array_equal(compiled.conv(x, k, **given), reference.conv(x, k, **given))
 
 
 @st.composite

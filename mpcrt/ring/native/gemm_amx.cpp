@@ -17,8 +17,11 @@
 namespace mpcrt::amx {
 
 // A block of the right operand, 0.75 MiB packed, stays in the second-level cache, of which a neighbour may hold the other
-// half; panels of 16 rows pass by it. Few rows stay there all, beside two narrow blocks of the right operand, half as deep.
-constexpr long depth_block = 512, column_block = 192, shallow_block = 256, narrow_block = 96, few_rows = 128;
+// half; panels of 16 rows pass by it. They are packed once for all column blocks, `tall_block` of them at a time: reading
+// what is packed costs a third of packing it again. Few rows stay in that cache all, beside two narrow blocks of the right
+// operand, half as deep.
+constexpr long depth_block = 512, column_block = 192, tall_block = 1024;
+constexpr long least_kept = 3 * column_block, few_rows = 128, shallow_block = 256, narrow_block = 96;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
 constexpr long sum_words = group * group, sum_bytes = digits * sum_words * 4;
 
@@ -180,6 +183,8 @@ MPCRT_INLINE void combine_row(Finished& f) {
     const uint32_t* const from = f.sums + f.row * group;
     uint64_t* const to = f.to + f.row * f.stride;
     ++f.row;
+    __builtin_prefetch(to + group, 1);  // where the next block goes
+    __builtin_prefetch(to + group + 8, 1);
     const auto sum_of = [&](int s) { return _mm512_load_si512(from + sum_words * s); };
     const __m512i odd = _mm512_add_epi32(_mm512_slli_epi32(sum_of(5), 8), _mm512_slli_epi32(sum_of(7), 24));
     const __m512i high = _mm512_add_epi32(_mm512_add_epi32(sum_of(4), _mm512_slli_epi32(sum_of(6), 16)), odd);
@@ -203,30 +208,35 @@ MPCRT_INLINE void combine_row(Finished& f) {
     }
 }
 
+MPCRT_INLINE void finish(Finished& before) {
+    while (before.row < before.rows) combine_row(before);
+}
+
 // Digit i of the left operand to tile 4, digit j of the right one to tile t (5, 6 or 7), their product added to sum u.
 #define LEFT(i) _tile_loadd(4, a + (i) * tile_bytes, step)
 #define RIGHT(t, j) _tile_loadd(t, b + (j) * tile_bytes, step)
 #define ADD(u, t) _tile_dpbuud(u, 4, t)
 
-// What is packed while tiles multiply: the next rows, or the next columns where all rows stay packed.
+// What goes on while tiles multiply, some at a time: the next rows are packed or, packed already, brought near; or the
+// next columns are packed, where all rows are.
 struct Ahead {
-    bool rows;
-    Packing right;
-    LeftPacking left;
+    enum { pack_rows, fetch_rows, pack_columns } what = pack_rows;
+    LeftPacking left{};
+    const uint8_t* packed = nullptr;  // the next rows
+    Packing right{};
+    long units = 0;  // to pack at a time, or lines to fetch
 };
 
-static void pack_some(Ahead& next, long units) {
-    if (next.rows)
-        pack_some(next.left, units);
-    else
-        pack_some(next.right, units);
+MPCRT_INLINE void go_on(Ahead& next) {
+    if (next.what == Ahead::pack_rows) return pack_some(next.left, next.units);
+    if (next.what == Ahead::pack_columns) return pack_some(next.right, next.units);
+    for (long i = 0; i < next.units; ++i, next.packed += 64) _mm_prefetch((const char*)next.packed, _MM_HINT_T1);
 }
 
 // The eight digit sums of 16 rows and 16 columns over a depth block. Four sums are held at once; a window of right digits
 // slides against the left ones, so that 36 products need 24 tile loads. Between them goes other work: the rows of the
-// block before, and three times a step `units` of what is packed ahead.
-static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, Finished& before,
-                  Ahead& next, long units) {
+// block before, and three times a step some of what is to come.
+MPCRT_INLINE void block(const uint8_t* left, const uint8_t* right, long steps, uint32_t* sums, Finished& before, Ahead& next) {
     const uint8_t *a = left, *b = right;
     _tile_zero(0); _tile_zero(1); _tile_zero(2); _tile_zero(3);
     for (long q = 0; q < steps; ++q, a += step_bytes, b += step_bytes) {
@@ -236,7 +246,7 @@ static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_
         LEFT(2); ADD(3, 7); ADD(2, 5);
         LEFT(3); ADD(3, 5);
         combine_row(before);
-        if (units) pack_some(next, units);
+        go_on(next);
     }
     _tile_stored(0, sums, step);
     _tile_stored(1, sums + sum_words, step);
@@ -249,11 +259,11 @@ static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_
         LEFT(1); ADD(3, 6); ADD(2, 7); ADD(1, 5); RIGHT(6, 3); ADD(0, 6);
         combine_row(before);
         LEFT(2); ADD(3, 7); ADD(2, 5); ADD(1, 6); RIGHT(7, 2); ADD(0, 7);
-        if (units) pack_some(next, units);
+        go_on(next);
         LEFT(3); ADD(3, 5); ADD(2, 6); ADD(1, 7); RIGHT(5, 1); ADD(0, 5);
         combine_row(before);
         LEFT(4); ADD(3, 6); ADD(2, 7); ADD(1, 5); RIGHT(6, 0); ADD(0, 6);
-        if (units) pack_some(next, units);
+        go_on(next);
         LEFT(5); ADD(3, 7); ADD(2, 5); ADD(1, 6);
         LEFT(6); ADD(3, 5); ADD(2, 6);
         LEFT(7); ADD(3, 6);
@@ -262,7 +272,7 @@ static void block(const uint8_t* left, const uint8_t* right, long steps, uint32_
     _tile_stored(1, sums + 5 * sum_words, step);
     _tile_stored(2, sums + 6 * sum_words, step);
     _tile_stored(3, sums + 7 * sum_words, step);
-    while (before.row < before.rows) combine_row(before);
+    finish(before);
 }
 
 #undef LEFT
@@ -275,69 +285,127 @@ struct alignas(64) TileConfiguration {
     uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
 
+// What is under way: the sums of the last block, combined while tiles multiply the next one, and what is prepared.
+struct Work {
+    const Product& c;
+    uint32_t *sums, *other;
+    Finished before{};
+    Ahead next{};
+};
+
+// Rows i .. i + 15 times the packed columns from j on; adds to what is there, or replaces it.
+MPCRT_INLINE void multiply(Work& work, long i, const uint8_t* left, long j, const Packing& columns, bool add) {
+    const long steps = up(columns.depth, step) / step;
+    const Product& c = work.c;
+    __asm__ volatile("" ::: "memory");  // the tile loads do not declare what they read
+    for (long q = 0; q < columns.columns; q += group) {
+        block(left, columns.packed + q / group * panel_bytes(steps), steps, work.sums, work.before, work.next);
+        work.before = {work.sums, c.data + i * c.row_stride + j + q, c.row_stride, 0, (int)least(group, c.last - i),
+                       (__mmask16)((1u << least(group, columns.columns - q)) - 1), add};
+        std::swap(work.sums, work.other);
+    }
+}
+
+// Memory for both sums, for words that are gathered before they are packed, and for panels of both operands.
+struct Panels {
+    long deep, bytes;  // of a panel
+    Scratch memory;
+    Panels(long deep, long left, long right)
+        : deep(deep), bytes(panel_bytes(deep / step)), memory((left + right) * bytes + 2 * sum_bytes + 8 * deep) {}
+    uint32_t* sums() const { return memory.as<uint32_t>(); }
+    uint64_t* words() const { return (uint64_t*)(sums() + 2 * digits * sum_words); }
+    uint8_t* panels() const { return (uint8_t*)(words() + deep); }
+};
+
+// The least even share of n that is at most `most`, in whole groups.
+MPCRT_INLINE long share(long n, long most) {
+    const long parts = up(n, most) / most;
+    return up(up(n, parts) / parts, group);
+}
+
+// Few rows: all are packed at once, and the next columns while tiles multiply.
+static void few_rows_gemm(const Rows& a, const Matrix& b, const Product& c) {
+    const long deep = up(least(shallow_block, a.depth), step), wide = share(b.columns, narrow_block);
+    const long panels = up(c.last - c.first, group) / group;
+    const Panels memory(deep, panels, 2 * wide / group);
+    uint8_t* const left = memory.panels();
+    uint8_t* const right = left + panels * memory.bytes;
+    long turn = 0;
+    const auto packing = [&](long k, long j) {
+        if (j >= b.columns) k += deep, j = 0;
+        uint8_t* const to = right + turn++ % 2 * (wide / group) * memory.bytes;
+        return Packing{&b, k, k < a.depth ? least(deep, a.depth - k) : 0, j, least(wide, b.columns - j), to};
+    };
+    Work work{c, memory.sums(), memory.sums() + digits * sum_words};
+    work.next.what = Ahead::pack_columns;
+    work.next.units = up(group, 3 * panels) / (3 * panels);
+    Packing columns = packing(0, 0);
+    for (long k = 0; k < a.depth; k += deep) {
+        const long depth = least(deep, a.depth - k), steps = up(depth, step) / step;
+        const auto panel = [&](long i) { return left + (i - c.first) / group * panel_bytes(steps); };
+        for (long i = c.first; i < c.last; i += group) {
+            LeftPacking rows{&a, i, c.last, k, depth, memory.words(), panel(i)};
+            pack_some(rows, group * steps);
+        }
+        for (long j = 0; j < b.columns; j += wide) {
+            pack_some(columns, depth * columns.columns);
+            work.next.right = packing(k, j + wide);
+            for (long i = c.first; i < c.last; i += group) multiply(work, i, panel(i), j, columns, k > 0);
+            finish(work.before);
+            columns = work.next.right;
+        }
+    }
+}
+
+// Many rows: a block of columns is packed at a time; rows while tiles multiply, once where many column blocks use them.
+static void many_rows_gemm(const Rows& a, const Matrix& b, const Product& c) {
+    const long deep = up(least(depth_block, a.depth), step), wide = share(b.columns, column_block);
+    const bool kept = b.columns > least_kept;
+    const long tall = kept ? share(c.last - c.first, tall_block) : c.last - c.first, panels = kept ? tall / group : 2;
+    const Panels memory(deep, panels, wide / group);
+    Work work{c, memory.sums(), memory.sums() + digits * sum_words};
+    Ahead& next = work.next;
+    for (long top = c.first; top < c.last; top += tall) {
+        const long bottom = least(top + tall, c.last);
+        for (long k = 0; k < a.depth; k += deep) {
+            const long depth = least(deep, a.depth - k), steps = up(depth, step) / step;
+            const auto panel = [&](long i) {
+                return memory.panels() + (i - top) / group % panels * panel_bytes(steps);
+            };
+            const auto rows_from = [&](long i) {
+                return LeftPacking{&a, i, bottom, k, i < bottom ? depth : 0, memory.words(), panel(i)};
+            };
+            for (long j = 0; j < b.columns; j += wide) {
+                Packing columns{&b, k, depth, j, least(wide, b.columns - j), memory.panels() + panels * memory.bytes};
+                pack_some(columns, depth * columns.columns);
+                const bool packed = kept && j;
+                const long slots = 3 * up(columns.columns, group) / group;  // in the time of a panel's step
+                next.what = packed ? Ahead::fetch_rows : Ahead::pack_rows;
+                next.units = up(packed ? step_bytes / 64 : group, slots) / slots;
+                next.left = rows_from(top);
+                for (long i = top; i < bottom; i += group) {
+                    if (!packed) {
+                        pack_some(next.left, group * steps);
+                        next.left = rows_from(i + group);
+                    }
+                    next.packed = panel(i + group);
+                    multiply(work, i, panel(i), j, columns, k > 0);
+                }
+                finish(work.before);
+            }
+        }
+    }
+}
+
 static void gemm(const Rows& a, const Matrix& b, const Product& c) {
     const long rows = c.last - c.first;
     // In cycles: packing takes about one a word; tiles do 24 multiply-adds a cycle, padding included, vectors about 4.
     const double padded = (double)up(rows, group) * up(b.columns, group) * up(a.depth, step);
     const double tiles = padded / 24 + (double)(rows + b.columns) * a.depth;
     if (!a.depth || tiles > (double)rows * b.columns * a.depth / 4) return few(a, b, c);
-
-    const bool together = rows <= few_rows;
-    const long deepest = together ? shallow_block : depth_block;
-    const long deep = up(least(deepest, a.depth), step), panel = panel_bytes(deep / step);
-    const long widest = together ? narrow_block : column_block, blocks = up(b.columns, widest) / widest;
-    const long wide = up(up(b.columns, blocks) / blocks, group), panels = together ? up(rows, group) / group : 2;
-    const Scratch memory((panels + (together ? 2 : 1) * wide / group) * panel + 2 * sum_bytes + 8 * deepest);
-    uint32_t *sums = memory.as<uint32_t>(), *other = sums + digits * sum_words;
-    uint64_t* const scratch = (uint64_t*)(other + digits * sum_words);
-    uint8_t* const left = (uint8_t*)(scratch + deepest);
-    uint8_t* const right = left + panels * panel;
-    const auto packing = [&](long k, long j, long turn) {
-        if (j >= b.columns) k += deepest, j = 0;
-        uint8_t* const to = right + (together ? turn % 2 * (wide / group) * panel : 0);
-        return Packing{&b, k, k < a.depth ? least(deepest, a.depth - k) : 0, j, least(wide, b.columns - j), to};
-    };
     static const TileConfiguration configuration;
     _tile_loadconfig(&configuration);
-    long turn = 0;
-    Ahead next{!together, {}, {}};
-    Packing now = packing(0, 0, turn);
-    for (long k = 0; k < a.depth; k += deepest) {
-        const long depth = least(deepest, a.depth - k), steps = up(depth, step) / step;
-        const auto rows_from = [&](long i) {
-            uint8_t* const to = left + (i - c.first) / group % panels * panel_bytes(steps);
-            return LeftPacking{&a, i, c.last, k, i < c.last ? depth : 0, scratch, to};
-        };
-        const long work = group * steps;  // units of a panel
-        for (long i = c.first; together && i < c.last; i += group) {
-            LeftPacking p = rows_from(i);
-            pack_some(p, work);
-        }
-        for (long j = 0; j < b.columns; j += wide) {
-            pack_some(now, now.depth * now.columns);
-            next.right = packing(k, j + wide, ++turn);
-            const long slots = 3 * (together ? panels : up(now.columns, group) / group);  // a step of the panels to come
-            const long units = (group + slots - 1) / slots;
-            if (!together) next.left = rows_from(c.first);
-            Finished before;
-            for (long i = c.first; i < c.last; i += group) {
-                const uint8_t* const row = left + (i - c.first) / group % panels * panel_bytes(steps);
-                if (!together) {
-                    pack_some(next.left, work);
-                    next.left = rows_from(i + group);
-                }
-                __asm__ volatile("" ::: "memory");  // the tile loads do not declare what they read
-                for (long q = 0; q < now.columns; q += group) {
-                    block(row, now.packed + q / group * panel_bytes(steps), steps, sums, before, next, units);
-                    before = {sums, c.data + i * c.row_stride + j + q, c.row_stride, 0, (int)least(group, c.last - i),
-                              (__mmask16)((1u << least(group, now.columns - q)) - 1), k > 0};
-                    std::swap(sums, other);
-                }
-            }
-            while (before.row < before.rows) combine_row(before);
-            now = next.right;
-        }
-    }
+    (rows <= few_rows ? few_rows_gemm : many_rows_gemm)(a, b, c);
     _tile_release();
 }
 
