@@ -61,12 +61,12 @@ class Line:
         """Whether the peer may still come up, or be connected, and has not been sent the ABORT."""
         return not (self.told or self.refused or self.ended or self.session.closed)
 
-    def pause(self) -> float:
-        """Seconds until the next attempt to dial: growing, with jitter, so that parties that lost each other together
-        do not return together."""
+    def pause(self, most: float) -> float:
+        """Seconds until the next attempt to dial, at most `most`: growing, with jitter, so that parties that lost each
+        other together do not return together."""
         self.attempts += 1
         jitter = 0.5 + (uuid.uuid4().int & 0xFFFF) / (1 << 17)
-        return jitter * min(1.0, 0.05 * 2 ** min(self.attempts, 5))
+        return jitter * min(most, 0.05 * 2 ** min(self.attempts, 5))
 
     def admit(self, connection: Connection, greeting: Greeting, me: str) -> None:
         """Check a greeting that `me`, this party, got. Raises Refused, or PeerLost for a new process."""
@@ -116,9 +116,12 @@ class Heart:
     beat: float = field(init=False)
     timeout: float = field(init=False)
     patience: float = field(init=False)
+    pause: float = field(init=False)
+    """The longest between two attempts to dial: several have to fit into what is left of `idle`."""
 
     def __post_init__(self) -> None:
         self.beat = min(self.idle / 16, 0.25)
         self.timeout = min(self.idle / 4, 10.0)
         # when a stall is noticed it has lasted for the timeout and up to a beat, or two where the other end dialed
         self.patience = self.idle - self.timeout
+        self.pause = min(self.patience / 8, 1.0)

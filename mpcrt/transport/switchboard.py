@@ -200,7 +200,7 @@ class Switchboard:
 
     def _dial(self, line: Line) -> None:
         assert line.address is not None
-        line.next_dial = time.monotonic() + line.pause()
+        line.next_dial = time.monotonic() + line.pause(self._heart.pause)
         try:
             endpoint = places.endpoint(line.address)
         except OSError as error:

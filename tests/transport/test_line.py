@@ -15,7 +15,7 @@ def line() -> Line:
 def test_attempts_back_off_with_jitter():
     """Pauses grow to about a second, and two parties that begin together drift apart."""
     one, other = line(), line()
-    pauses = [[each.pause() for _ in range(12)] for each in (one, other)]
+    pauses = [[each.pause(1.0) for _ in range(12)] for each in (one, other)]
     assert pauses[0] != pauses[1]
     for row in pauses:
         assert 0.05 <= row[0] <= 0.1 and all(0.5 <= pause <= 1.0 for pause in row[5:])
@@ -30,3 +30,4 @@ def test_a_stall_is_noticed_within_idle_and_two_beats(idle: float):
     latest = 2 * heart.beat + heart.timeout + heart.patience
     assert idle < latest <= idle + 0.5
     assert heart.patience >= 0.75 * idle or heart.timeout == 10.0
+    assert heart.pause <= heart.patience / 8, "there is time for several attempts"
