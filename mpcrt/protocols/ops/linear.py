@@ -66,6 +66,8 @@ def mapping(fixed: Fixed) -> Callable[..., Part]:
         return added
     if node.op == "xor":
         return xored
+    if node.op == "mul":
+        return partial(multiplied, *(h.type.shape for h in fixed.operands))
     if len(fixed.operands) == 1 and not fixed.result.bit:
         return unary(node, fixed.operands[0])
     return partial(combined, node, fixed)
@@ -75,6 +77,13 @@ def added(x: Part, y: Part) -> Part:
     if x is None or y is None:
         return y if x is None else x
     return np.add(x, y if y.shape == x.shape else y.reshape(x.shape))
+
+
+def multiplied(shape_x: tuple[int, ...], shape_y: tuple[int, ...], x: Part, y: Part) -> Part:
+    """A product with a public coefficient."""
+    if x is None or y is None:
+        return None
+    return np.asarray(np.multiply(x if x.shape == shape_x else x.reshape(shape_x), y.reshape(shape_y)))
 
 
 def xored(x: Part, y: Part) -> Part:
