@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -99,7 +98,7 @@ def leaks(text: str, secrets: dict[str, set[str]]) -> list[str]:
 
 
 def ended(trial: Secretive) -> None:
-    assert trial.wait(time.monotonic() + 60) == []
+    assert trial.wait(60.0) == []
 
 
 @pytest.mark.parametrize("mode", FAILING)
