@@ -58,7 +58,7 @@ def planes(
     steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[tuple[int, Source]]
 ) -> None: ...
 
-TEMPORARIES: int = 7
+TEMPORARIES: int = 9
 
 MOST_TEMPORARIES: int = 1024
 

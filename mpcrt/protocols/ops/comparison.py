@@ -3,8 +3,7 @@
 From D = x + l, with p = drop + bits - 1 the sign's position and D_low, l_low the bits drop .. p - 1:
   sign = bit p of D ^ bit p of l ^ [D_low < l_low].
 1. The dealer xor-shares, for each 4-bit block j of l, a 16-bit table whose bit v says v < l_j; a party reads bit D_j
-of its
-   share: a share of lt_j, and eq_j = lt_j(D_j) ^ lt_j(D_j - 1) ^ [D_j = 0].
+of its share: a share of lt_j, and eq_j = lt_j(D_j) ^ lt_j(D_j - 1) ^ [D_j = 0].
 2. Two levels of a radix-4 tree: each opens its children's bits masked, and uses dealer-shared products of the masks.
 3. Bit p of D is added by one party; bit p of l stays with the dealer as the deferred term of the xor sharing.
 Nothing but uniformly masked bits is opened. With `drop`, bits below it are ignored: the borrow from them is the
@@ -12,6 +11,8 @@ public coin of a truncation by `drop` bits, so the sign is exactly that of the t
 63 / 47 / 32 compared bits: 33 / 25 / 16 bits a party; 44.1 / 32.6 / 19 B from the dealer an element.
 eqz: the tables say v = l_j, the tree ANDs.
 """
+
+from typing import Any
 
 import numpy as np
 
@@ -39,11 +40,19 @@ def compare_online(ctx, wire):
     size, equal, lead = blocks.sizes(spec, ctx.n), spec.equal, ctx.lead
     tables = ctx.portion(TABLES, size.tables, spec.table_words)
     lt, eq, sign = kernels.look_up(wire.opened, tables, spec, lead)
+    below: blocks.Level | None = None  # the level that is open
+    shares: Any = ()  # its opened bits, my shares of their masks and products
     for number, level in enumerate(spec.levels):
         mask = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
-        opened = yield ctx.opening(kernels.gather(level, lt, eq, mask), xor=True)
+        if below is None:
+            mine = kernels.gather(level, lt, eq, mask)
+        else:
+            mine, lt, eq = kernels.climb(below, level, *shares, lt, eq, lead, mask)
+        opened = yield ctx.opening(mine, xor=True)
         products = ctx.portion(PRODUCTS + number, size.words * level.products, level.products)
-        lt, eq = kernels.evaluate(level, opened, mask, products, lt, eq, lead)
+        below, shares = level, (opened, mask, products)
+    if below is not None:
+        lt, eq = kernels.evaluate(below, *shares, lt, eq, lead)
     out = (eq if equal else lt).ravel()
     if size.words > size.packed:
         out = out[: size.packed]
