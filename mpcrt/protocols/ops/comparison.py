@@ -41,7 +41,7 @@ def compare_online(ctx, wire):
     tables = ctx.portion(TABLES, size.tables, spec.table_words)
     lt, eq, sign = kernels.look_up(wire.opened, tables, spec, lead)
     below: blocks.Level | None = None  # the level that is open
-    shares: Any = ()  # its opened bits, my shares of their masks and products
+    shares: list[Any] = []  # its opened bits, my shares of their masks and products
     for number, level in enumerate(spec.levels):
         mask = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
         if below is None:
@@ -50,7 +50,7 @@ def compare_online(ctx, wire):
             mine, lt, eq = kernels.climb(below, level, *shares, lt, eq, lead, mask)
         opened = yield ctx.opening(mine, xor=True)
         products = ctx.portion(PRODUCTS + number, size.words * level.products, level.products)
-        below, shares = level, (opened, mask, products)
+        below, shares = level, [opened, mask, products]
     if below is not None:
         lt, eq = kernels.evaluate(below, *shares, lt, eq, lead)
     out = (eq if equal else lt).ravel()
