@@ -19,6 +19,7 @@ import numpy as np
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
 from mpcrt.ring import blocks, kernels
+from mpcrt.ring.sources import Source
 
 TABLES, LEVEL, PRODUCTS = 0, 32, 64  # roles; a level's opening is LEVEL + its number
 
@@ -40,19 +41,20 @@ def compare_online(ctx, wire):
     size, equal, lead = blocks.sizes(spec, ctx.n), spec.equal, ctx.lead
     tables = ctx.portion(TABLES, size.tables, spec.table_words)
     lt, eq, sign = kernels.look_up(wire.opened, tables, spec, lead)
-    below: blocks.Level | None = None  # the level that is open
-    shares: list[Any] = []  # its opened bits, my shares of their masks and products
+    opened: Any = None  # the level below's, like its mask and products
+    mask: Source = ()
+    products: Source = ()
     for number, level in enumerate(spec.levels):
-        mask = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
-        if below is None:
-            mine = kernels.gather(level, lt, eq, mask)
+        fresh = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
+        if number:
+            below = spec.levels[number - 1]
+            mine, lt, eq = kernels.climb(below, level, opened, mask, products, lt, eq, lead, fresh)
         else:
-            mine, lt, eq = kernels.climb(below, level, *shares, lt, eq, lead, mask)
-        opened = yield ctx.opening(mine, xor=True)
+            mine = kernels.gather(level, lt, eq, fresh)
+        opened, mask = (yield ctx.opening(mine, xor=True)), fresh
         products = ctx.portion(PRODUCTS + number, size.words * level.products, level.products)
-        below, shares = level, [opened, mask, products]
-    if below is not None:
-        lt, eq = kernels.evaluate(below, *shares, lt, eq, lead)
+    if spec.levels:
+        lt, eq = kernels.evaluate(spec.levels[-1], opened, mask, products, lt, eq, lead)
     out = (eq if equal else lt).ravel()
     if size.words > size.packed:
         out = out[: size.packed]
