@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -28,6 +29,30 @@ HERE = Path(__file__).parent
 NAMES = ("alice", "bob", "carol", "dealer")
 SLACK = 4.0
 """Seconds beyond idle + 2 for a busy machine, in tests; the campaign allows none."""
+
+
+class Stalls(threading.Thread):
+    """Notices when this machine stood still as a whole, as a guest of a busy host does: no bound can be kept then."""
+
+    LEAST = 0.1
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._noticed: list[tuple[float, float]] = []  # when it went on, and for how long it had stood still
+        self.start()
+
+    def run(self) -> None:
+        last = time.monotonic()
+        while True:
+            time.sleep(0.01)
+            now = time.monotonic()
+            if now - last > self.LEAST:
+                self._noticed.append((now, now - last))
+            last = now
+
+    def between(self, begin: float, end: float) -> float:
+        """Seconds of standing still in this time."""
+        return sum(long for at, long in self._noticed if begin <= at <= end)
 
 
 class Zygote:
@@ -107,6 +132,10 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     took: float = 0.0
     """Seconds from the fault to the last end, for faults that end a run."""
+    stalled: float = 0.0
+    """Of these, seconds for which the machine stood still."""
+    late: bool = False
+    """Whether it took longer than is allowed, by the clock."""
 
     @property
     def done(self) -> bool:
