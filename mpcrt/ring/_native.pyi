@@ -58,7 +58,7 @@ def planes(
     steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[tuple[int, Source]]
 ) -> None: ...
 
-TEMPORARIES: int = 9
+TEMPORARIES: int = 7
 
 MOST_TEMPORARIES: int = 1024
 

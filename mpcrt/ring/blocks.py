@@ -315,22 +315,6 @@ def evaluate(
     return out_lt, out_eq
 
 
-def climb(
-    level: Level,
-    above: Level,
-    opened: np.ndarray,
-    masks: Source,
-    products: Source,
-    lt: np.ndarray,
-    eq: np.ndarray,
-    lead: bool,
-    mask: Source,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the level above opens under my `mask`, and the shares it is made of: `evaluate`, then `gather`."""
-    lt, eq = evaluate(level, opened, masks, products, lt, eq, lead)
-    return gather(above, lt, eq, mask), lt, eq
-
-
 def planes_of(source: Source, shape: tuple[int, int, int]) -> np.ndarray:
     """Planes from memory or drawn."""
     return drawn(source, prod(shape), xor=True).reshape(shape)

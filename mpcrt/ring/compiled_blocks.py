@@ -46,29 +46,6 @@ def gather(level: Level, lt: np.ndarray, eq: np.ndarray, mask: Source) -> np.nda
     return out
 
 
-def climb(
-    level: Level,
-    above: Level,
-    opened: np.ndarray,
-    masks: Source,
-    products: Source,
-    lt: np.ndarray,
-    eq: np.ndarray,
-    lead: bool,
-    mask: Source,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the level above opens under my mask, and the shares it is made of; see blocks.climb."""
-    steps, scratch = plane_programs.climbing(level, above, lead)
-    if scratch > _MOST_SCRATCH:
-        return blocks.climb(level, above, opened, masks, products, lt, eq, lead, mask)
-    superblocks, inputs, width = lt.shape
-    nodes, count = (superblocks, above.inputs, width), level.opened
-    out = np.empty(nodes, WORD), np.empty(nodes, WORD), np.empty((superblocks, above.opened, width), WORD)
-    read = (count, opened), (count, masks), (level.products, products), (inputs, lt), (inputs, eq), (above.opened, mask)
-    _native.planes(steps, out, read)
-    return out[2], out[0], out[1]
-
-
 def deal_products(
     level: Level, superblocks: int, width: int, masks: Source, less: tuple[Drawing, ...] = ()
 ) -> np.ndarray:

@@ -12,7 +12,6 @@ from typing import Any
 from mpcrt.ring import reference
 from mpcrt.ring.reference import (
     absorb,
-    climb,
     conv,
     cross,
     deal,
@@ -33,8 +32,8 @@ from mpcrt.ring.reference import (
 
 _MODULES = {"reference": "mpcrt.ring.reference", "native": "mpcrt.ring.compiled"}
 _KERNELS = (
-    absorb, climb, conv, cross, deal, deal_products, deal_samples, deal_tables, evaluate, evaluate_samples, gather,
-    look_up, matmul, multiply, pack, select, settle, unpack,
+    absorb, conv, cross, deal, deal_products, deal_samples, deal_tables, evaluate, evaluate_samples, gather, look_up,
+    matmul, multiply, pack, select, settle, unpack,
 )  # fmt: skip
 _active: Any = reference
 

@@ -1,7 +1,7 @@
 """The comparison tree as programs on bit planes, for the native interpreter (ring/native/compare.cpp).
 
 A program is int32[steps, 7]: (op, d array, d, a array, a, b array, b) on planes named (array, index); it runs once a
-superblock. Array 9 is scratch. See ring/blocks.py for what gather, deal_products, evaluate and climb compute.
+superblock. Array 7 is scratch. See ring/blocks.py for what gather, deal_products and evaluate compute.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import numpy as np
 from mpcrt.ring.blocks import Level, Node
 
 COPY, XOR, AND, ACCUMULATE = range(4)
-SCRATCH = 9
+SCRATCH = 7
 Plane = tuple[int, int]
 
 
@@ -90,22 +90,6 @@ def evaluation(level: Level, lead: bool) -> tuple[np.ndarray, int]:
         _node(program, node, g, lead)
         most = max(most, program.used)
     return program.array(), most
-
-
-@cache
-def climbing(level: Level, above: Level, lead: bool) -> tuple[np.ndarray, int]:
-    """`evaluation` of a level and `gathering` for the one above: writes 0 lt', 1 eq', 2 opened above; reads 3 opened,
-    4 masks, 5 products, 6 lt, 7 eq, 8 masks above. Also the scratch planes it needs."""
-    evaluated, scratch = evaluation(level, lead)
-    return np.concatenate([renamed(evaluated, (0, 1, 3, 4, 5, 6, 7)), renamed(gathering(above), (2, 0, 1, 8))]), scratch
-
-
-def renamed(program: np.ndarray, arrays: tuple[int, ...]) -> np.ndarray:
-    """The program with its array i named arrays[i]."""
-    program, names = program.copy(), np.full(SCRATCH + 1, SCRATCH, np.int32)
-    names[: len(arrays)] = arrays
-    program[:, 1::2] = names[program[:, 1::2]]
-    return program
 
 
 def _node(program: Program, node: Node, g: int, lead: bool) -> None:

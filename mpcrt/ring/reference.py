@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from mpcrt.ring import samples
-from mpcrt.ring.blocks import climb, deal_products, deal_tables, evaluate, gather, look_up
+from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
 from mpcrt.ring.reference_steps import absorb, cross, deal, multiply, select, settle
 from mpcrt.ring.samples import Basis
@@ -23,7 +23,6 @@ from mpcrt.ring.sources import Drawing, Source, drawn
 __all__ = [
     "Prg",
     "absorb",
-    "climb",
     "conv",
     "cross",
     "deal",

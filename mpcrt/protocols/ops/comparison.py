@@ -12,14 +12,11 @@ public coin of a truncation by `drop` bits, so the sign is exactly that of the t
 eqz: the tables say v = l_j, the tree ANDs.
 """
 
-from typing import Any
-
 import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
 from mpcrt.ring import blocks, kernels
-from mpcrt.ring.sources import Source
 
 TABLES, LEVEL, PRODUCTS = 0, 32, 64  # roles; a level's opening is LEVEL + its number
 
@@ -41,20 +38,11 @@ def compare_online(ctx, wire):
     size, equal, lead = blocks.sizes(spec, ctx.n), spec.equal, ctx.lead
     tables = ctx.portion(TABLES, size.tables, spec.table_words)
     lt, eq, sign = kernels.look_up(wire.opened, tables, spec, lead)
-    opened: Any = None  # the level below's, like its mask and products
-    mask: Source = ()
-    products: Source = ()
     for number, level in enumerate(spec.levels):
-        fresh = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
-        if number:
-            below = spec.levels[number - 1]
-            mine, lt, eq = kernels.climb(below, level, opened, mask, products, lt, eq, lead, fresh)
-        else:
-            mine = kernels.gather(level, lt, eq, fresh)
-        opened, mask = (yield ctx.opening(mine, xor=True)), fresh
+        mask = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
+        opened = yield ctx.opening(kernels.gather(level, lt, eq, mask), xor=True)
         products = ctx.portion(PRODUCTS + number, size.words * level.products, level.products)
-    if spec.levels:
-        lt, eq = kernels.evaluate(spec.levels[-1], opened, mask, products, lt, eq, lead)
+        lt, eq = kernels.evaluate(level, opened, mask, products, lt, eq, lead)
     out = (eq if equal else lt).ravel()
     if size.words > size.packed:
         out = out[: size.packed]

@@ -26,8 +26,8 @@ struct PlaneStep {
     int32_t op, d_array, d, a_array, a, b_array, b;
 };
 
-constexpr int most_plane_arrays = 10;
-constexpr int temporaries = 9;  // this array is scratch, one superblock long
+constexpr int most_plane_arrays = 8;
+constexpr int temporaries = 7;  // this array is scratch, one superblock long
 constexpr int most_temporaries = 1024;
 
 struct PlaneProgram {
