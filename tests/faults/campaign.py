@@ -23,8 +23,8 @@ from trials import SLACK, Outcome, Setting, Stalls, Trial, Zygote, parsed, zygot
 
 RESIDENT_FAULTS = 20
 START_SECONDS = 30.0
-TRIES = 5
-"""Runs for a point at which a process is killed or stopped, where they are void."""
+STALLS = Stalls()
+"""What it noticed is not counted against a bound; runs that were late by the clock are listed."""
 HOLD_SECONDS = 0.3
 PHASES = ("connect", "agree", "input", "rounds", "reveal")
 MESSAGES = {"agree": 30, "input": 8, "rounds": 40, "reveal": 8}
@@ -64,7 +64,7 @@ def resident(trial: Trial, rng: random.Random, faults: int) -> Outcome:
     outcome = trial.outcome(struck)
     outcome.problems += [f"{name} did not end" for name in late]
     if not outcome.done:
-        outcome.untimely.append("a fault that a run outlives ended it")
+        outcome.problems.append("a fault that a run outlives ended it")
     return outcome
 
 
@@ -85,7 +85,7 @@ def single(trial: Trial, rng: random.Random) -> Outcome:
     outcome.problems += [f"{name} did not end" for name in late]
     damaged = any(fault.kind == "flip" for _, fault in faults)
     if not outcome.done and not damaged:
-        outcome.untimely.append("a fault that a run outlives ended it")
+        outcome.problems.append("a fault that a run outlives ended it")
     judge_named(trial, outcome, victims=())
     return outcome
 
@@ -134,8 +134,11 @@ def ended(trial: Trial, struck: list[float], victims: tuple[str, ...], slack: fl
     outcome.problems += [f"{name} did not end" for name in late]
     outcome.took = max((trial.endings[n].at for n in survivors), default=begin) - begin
     bound = (max(setting.connect, setting.idle) if "connect" in outcome.phases else setting.idle) + 2 + slack
-    if struck and outcome.took > bound and not outcome.done:
-        outcome.untimely.append(f"the last end came after {outcome.took:.2f} s, {bound:g} are allowed")
+    outcome.stalled = STALLS.between(begin, begin + outcome.took)
+    outcome.late = bool(struck) and outcome.took > bound and not outcome.done
+    if outcome.late and outcome.took - outcome.stalled > bound:
+        stood = f", of which the machine stood still for {outcome.stalled:.2f}"
+        outcome.problems.append(f"the last end came after {outcome.took:.2f} s{stood}, {bound:g} are allowed")
     judge_named(trial, outcome, victims)
     return outcome
 
@@ -149,8 +152,7 @@ def judge_named(trial: Trial, outcome: Outcome, victims: tuple[str, ...]) -> Non
         said = last.get("message", "")
         named = victims or tuple(n for n in trial.setting.names if n != name)
         if ending.code != 3 or not any(n in said for n in named):
-            complaints = outcome.untimely if ending.code == 3 else outcome.problems
-            complaints.append(f"{name} ended with {ending.code}: {ending.last[:300]}")
+            outcome.problems.append(f"{name} ended with {ending.code}: {ending.last[:300]}")
 
 
 class Campaign:
@@ -165,13 +167,11 @@ class Campaign:
         self.parties: collections.Counter[str] = collections.Counter()
         self.runs = 0
         self.took: dict[str, list[float]] = collections.defaultdict(list)
+        self.late: list[str] = []
         self.problems: list[str] = []
-        self.void: list[str] = []
-        self.stalls = Stalls()
 
-    def run(self, kind: str, phase: str = "", victim: str = "", number: signal.Signals = signal.SIGKILL) -> bool:
-        """One run of a kind, with the setting drawn and the faults in `phase`. False when it is void, counting as none:
-        it was untimely, and the machine stood still for longer than a link may be silent before it is looked after."""
+    def run(self, kind: str, phase: str = "", victim: str = "", number: signal.Signals = signal.SIGKILL) -> Outcome:
+        """One run of a kind, with the setting drawn and the faults in `phase`."""
         rng = random.Random(self.rng.randrange(2**32))
         fixed: dict[str, object] = {"idle": rng.choice([2.0, 3.0]), "connect": 4.0}
         if kind == "resident":
@@ -186,7 +186,7 @@ class Campaign:
             fixed |= {"connect": 20.0, "calls": 12}
         setting = Setting.drawn(rng, **fixed)
         self.runs += 1
-        folder, begin = self.folder / f"run{self.runs}", time.monotonic()
+        folder = self.folder / f"run{self.runs}"
         with Trial(self.zygote, setting, folder, rng.randrange(2**32)) as trial:
             if kind == "resident":
                 outcome = resident(trial, rng, RESIDENT_FAULTS)
@@ -197,13 +197,8 @@ class Campaign:
             else:
                 outcome = struck_down(trial, rng, victim, number)
             faults = [str(fault) for proxy in trial.proxies.values() for _, fault in proxy.struck]
-        stood = self.stalls.between(begin, time.monotonic())
-        if outcome.untimely and not outcome.problems and stood > setting.idle / 4:
-            self.void.append(f"{kind}: {outcome.untimely[0]}; the machine stood still for {stood:.2f} s")
-            print(f"{self.runs} {kind} void: {self.void[-1]}", flush=True)
-            return False
         self._count(kind, outcome, f"{number.name} {victim}" if victim else "; ".join(faults), setting)
-        return True
+        return outcome
 
     def struck(self, *kinds: str, phase: str = "") -> int:
         """Faults of these kinds so far, in a phase or in all."""
@@ -216,13 +211,15 @@ class Campaign:
         self.counts[f"{kind}: {'right result' if outcome.done else 'named error'}"] += 1
         if outcome.took and not outcome.done and "connect" not in outcome.phases:
             self.took[kind].append(outcome.took - setting.idle)
-        verdict = "PROBLEM" if outcome.complaints else "right" if outcome.done else "named"
+        verdict = "PROBLEM" if outcome.problems else "right" if outcome.done else "named"
         phases = ",".join(outcome.phases)
         print(f"{self.runs} {kind} {verdict} {phases} {outcome.took:.2f} s {setting} {what}", flush=True)
-        for problem in outcome.complaints:
+        if outcome.late:
+            self.late.append(f"{kind}, {outcome.took:.2f} s, the machine stood still for {outcome.stalled:.2f}")
+        for problem in outcome.problems:
             print("   ", problem, flush=True)
             self.problems.append(f"run {self.runs} ({kind}; {what}): {problem}")
-        for name, ending in outcome.endings.items() if outcome.complaints else ():
+        for name, ending in outcome.endings.items() if outcome.problems else ():
             print(f"    {name} {ending.code} {ending.last[:300]}", flush=True)
 
     def summary(self) -> dict[str, object]:
@@ -235,7 +232,7 @@ class Campaign:
             "runs": self.runs, "faults": self.struck("resident", "single", "fatal"),
             "phases": {kind: dict(counter) for kind, counter in self.phases.items()},
             "parties": dict(sorted(self.parties.items())), "ends": dict(self.counts),
-            "seconds_beyond_idle": beyond, "void": self.void, "problems": self.problems,
+            "seconds_beyond_idle": beyond, "late_by_the_clock": self.late, "problems": self.problems,
         }  # fmt: skip
 
 
@@ -267,8 +264,7 @@ def main() -> int:
         for victim in options.victims if options.only in (None, "signals") else ():
             for number in (signal.SIGKILL, signal.SIGSTOP):
                 for point in range(options.points):
-                    phase = PHASES[point % len(PHASES)]
-                    next(filter(None, (campaign.run(number.name, phase, victim, number) for _ in range(TRIES))), None)
+                    campaign.run(number.name, PHASES[point % len(PHASES)], victim, number)
     print(json.dumps({"seed": options.seed, "seconds": round(time.monotonic() - start)} | campaign.summary()))
     return 1 if campaign.problems else 0
 

@@ -31,7 +31,7 @@ def test_a_resident_run_outlives_faults(processes: Zygote, rng: random.Random, t
     setting = Setting(idle=6.0, calls=60, pause=0.02)
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         outcome = campaign.resident(trial, rng, 6)
-    assert outcome.complaints == []
+    assert outcome.problems == []
     assert outcome.done and outcome.right == 60
     assert outcome.phases
 
@@ -41,7 +41,7 @@ def test_faults_while_connecting(processes: Zygote, rng: random.Random, tmp_path
     setting = Setting(idle=6.0, dials="alice")
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         outcome = campaign.single(trial, rng)
-    assert outcome.complaints == []
+    assert outcome.problems == []
     assert outcome.phases and set(outcome.phases) <= {"connect", "agree"}
 
 
@@ -51,7 +51,7 @@ def test_faults_in_each_phase(processes: Zygote, rng: random.Random, tmp_path: P
     setting = Setting(idle=6.0, holder="bob", holds=((phase, 3, 0.3),))
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         outcome = campaign.single(trial, rng)
-    assert outcome.complaints == []
+    assert outcome.problems == []
     assert outcome.phases
 
 
@@ -64,7 +64,7 @@ def test_a_process_that_dies_or_stops_is_named(
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         assert trial.wait_bytes(50_000, trial.started + 60)
         outcome = campaign.ended(trial, [trial.signal(victim, how)], (victim,), SLACK)
-    assert outcome.complaints == []
+    assert outcome.problems == []
     assert not outcome.done and not outcome.wrong
 
 
@@ -75,7 +75,7 @@ def test_who_is_in_a_long_step_ends_in_time_too(processes: Zygote, rng: random.R
     with Trial(processes, setting, tmp_path / "run", rng.randrange(2**32)) as trial:
         assert trial.wait_held(1, trial.started + 60)
         outcome = campaign.ended(trial, [trial.signal("alice", signal.SIGKILL)], ("alice",), SLACK)
-    assert outcome.complaints == []
+    assert outcome.problems == []
 
 
 def test_a_port_that_stalls_for_ever_ends_the_run(processes: Zygote, rng: random.Random, tmp_path: Path):
@@ -86,5 +86,5 @@ def test_a_port_that_stalls_for_ever_ends_the_run(processes: Zygote, rng: random
         trial.proxies["alice"].plan(Fault("stall", 0, FOREVER))
         trial.wait_bytes(trial.carried + 10**9, trial.started + 60)
         outcome = campaign.ended(trial, [at for at, _ in trial.proxies["alice"].struck], (), SLACK)
-    assert outcome.complaints == []
+    assert outcome.problems == []
     assert not outcome.done and not outcome.wrong

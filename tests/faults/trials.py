@@ -123,21 +123,19 @@ class Ending:
 
 @dataclass
 class Outcome:
-    """A run that is over. `complaints` are empty when it ended as it may."""
+    """A run that is over. `problems` are empty when it ended as it may."""
 
     endings: dict[str, Ending]
     right: int
     wrong: list[str]
     phases: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    untimely: list[str] = field(default_factory=list)
-    """What is wrong too, but may come of a machine that stood still: a late end, a peer that was taken for lost."""
     took: float = 0.0
     """Seconds from the fault to the last end, for faults that end a run."""
-
-    @property
-    def complaints(self) -> list[str]:
-        return self.problems + self.untimely
+    stalled: float = 0.0
+    """Of these, seconds for which the machine stood still."""
+    late: bool = False
+    """Whether it took longer than is allowed, by the clock."""
 
     @property
     def done(self) -> bool:
