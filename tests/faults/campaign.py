@@ -59,7 +59,7 @@ def resident(trial: Trial, rng: random.Random, faults: int) -> Outcome:
         name = rng.choice(list(trial.proxies))
         trial.proxies[name].plan(survivable(rng, trial.setting))
         time.sleep(rng.uniform(0.1, 0.6))
-    late = trial.wait(60.0)
+    late = trial.wait(time.monotonic() + 60)
     struck = [at for proxy in trial.proxies.values() for at, _ in proxy.struck]
     outcome = trial.outcome(struck)
     outcome.problems += [f"{name} did not end" for name in late]
@@ -79,7 +79,7 @@ def single(trial: Trial, rng: random.Random) -> Outcome:
         if not trial.wait_held(number + 1, time.monotonic() + 60):
             break
         strike(trial, rng.choice(list(trial.proxies)), survivable(rng, setting), rng)
-    late = trial.wait(60.0)
+    late = trial.wait(time.monotonic() + 60)
     faults = [each for proxy in trial.proxies.values() for each in proxy.struck]
     outcome = trial.outcome([at for at, _ in faults])
     outcome.problems += [f"{name} did not end" for name in late]

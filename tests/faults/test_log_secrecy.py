@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,7 +99,7 @@ def leaks(text: str, secrets: dict[str, set[str]]) -> list[str]:
 
 
 def ended(trial: Secretive) -> None:
-    assert trial.wait(60.0) == []
+    assert trial.wait(time.monotonic() + 60) == []
 
 
 @pytest.mark.parametrize("mode", FAILING)

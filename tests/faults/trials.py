@@ -209,12 +209,9 @@ class Trial:
                 self.endings[name] = Ending(code, (self._said(name) or [""])[-1], time.monotonic())
         return len(self.endings) == len(self.pids)
 
-    def wait(self, patience: float) -> list[str]:
-        """Wait for all to end; who has not after `patience` seconds without a result is killed and returned."""
-        results, until = -1, 0.0
+    def wait(self, until: float) -> list[str]:
+        """Wait for all to end; those that have not by `until` (monotonic) are killed and returned."""
         while not self.poll():
-            if (now := len(self._said("bob", "out"))) != results:
-                results, until = now, time.monotonic() + patience
             if time.monotonic() > until:
                 late = [name for name in self.pids if name not in self.endings]
                 self.close()
