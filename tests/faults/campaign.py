@@ -23,8 +23,6 @@ from trials import SLACK, Outcome, Setting, Stalls, Trial, Zygote, parsed, zygot
 
 RESIDENT_FAULTS = 20
 START_SECONDS = 30.0
-STALLS = Stalls()
-"""What it noticed is not counted against a bound; runs that were late by the clock are listed."""
 HOLD_SECONDS = 0.3
 PHASES = ("connect", "agree", "input", "rounds", "reveal")
 MESSAGES = {"agree": 30, "input": 8, "rounds": 40, "reveal": 8}
@@ -134,11 +132,8 @@ def ended(trial: Trial, struck: list[float], victims: tuple[str, ...], slack: fl
     outcome.problems += [f"{name} did not end" for name in late]
     outcome.took = max((trial.endings[n].at for n in survivors), default=begin) - begin
     bound = (max(setting.connect, setting.idle) if "connect" in outcome.phases else setting.idle) + 2 + slack
-    outcome.stalled = STALLS.between(begin, begin + outcome.took)
-    outcome.late = bool(struck) and outcome.took > bound and not outcome.done
-    if outcome.late and outcome.took - outcome.stalled > bound:
-        stood = f", of which the machine stood still for {outcome.stalled:.2f}"
-        outcome.problems.append(f"the last end came after {outcome.took:.2f} s{stood}, {bound:g} are allowed")
+    if struck and outcome.took > bound and not outcome.done:
+        outcome.problems.append(f"the last end came after {outcome.took:.2f} s, {bound:g} are allowed")
     judge_named(trial, outcome, victims)
     return outcome
 
@@ -167,8 +162,8 @@ class Campaign:
         self.parties: collections.Counter[str] = collections.Counter()
         self.runs = 0
         self.took: dict[str, list[float]] = collections.defaultdict(list)
-        self.late: list[str] = []
         self.problems: list[str] = []
+        self.stalls = Stalls()
 
     def run(self, kind: str, phase: str = "", victim: str = "", number: signal.Signals = signal.SIGKILL) -> Outcome:
         """One run of a kind, with the setting drawn and the faults in `phase`."""
@@ -186,7 +181,7 @@ class Campaign:
             fixed |= {"connect": 20.0, "calls": 12}
         setting = Setting.drawn(rng, **fixed)
         self.runs += 1
-        folder = self.folder / f"run{self.runs}"
+        folder, begin = self.folder / f"run{self.runs}", time.monotonic()
         with Trial(self.zygote, setting, folder, rng.randrange(2**32)) as trial:
             if kind == "resident":
                 outcome = resident(trial, rng, RESIDENT_FAULTS)
@@ -197,7 +192,10 @@ class Campaign:
             else:
                 outcome = struck_down(trial, rng, victim, number)
             faults = [str(fault) for proxy in trial.proxies.values() for _, fault in proxy.struck]
-        self._count(kind, outcome, f"{number.name} {victim}" if victim else "; ".join(faults), setting)
+        what = f"{number.name} {victim}" if victim else "; ".join(faults)
+        if outcome.problems:
+            what += f"; the machine stood still for {self.stalls.since(begin):.2f} s"
+        self._count(kind, outcome, what, setting)
         return outcome
 
     def struck(self, *kinds: str, phase: str = "") -> int:
@@ -214,8 +212,6 @@ class Campaign:
         verdict = "PROBLEM" if outcome.problems else "right" if outcome.done else "named"
         phases = ",".join(outcome.phases)
         print(f"{self.runs} {kind} {verdict} {phases} {outcome.took:.2f} s {setting} {what}", flush=True)
-        if outcome.late:
-            self.late.append(f"{kind}, {outcome.took:.2f} s, the machine stood still for {outcome.stalled:.2f}")
         for problem in outcome.problems:
             print("   ", problem, flush=True)
             self.problems.append(f"run {self.runs} ({kind}; {what}): {problem}")
@@ -232,7 +228,7 @@ class Campaign:
             "runs": self.runs, "faults": self.struck("resident", "single", "fatal"),
             "phases": {kind: dict(counter) for kind, counter in self.phases.items()},
             "parties": dict(sorted(self.parties.items())), "ends": dict(self.counts),
-            "seconds_beyond_idle": beyond, "late_by_the_clock": self.late, "problems": self.problems,
+            "seconds_beyond_idle": beyond, "problems": self.problems,
         }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ SLACK = 4.0
 
 
 class Stalls(threading.Thread):
-    """Notices when this machine stood still as a whole, as a guest of a busy host does: no bound can be kept then."""
+    """Notices when this machine stands still as a whole, as a guest of a busy host does: read beside a finding."""
 
     LEAST = 0.1
 
@@ -50,9 +50,9 @@ class Stalls(threading.Thread):
                 self._noticed.append((now, now - last))
             last = now
 
-    def between(self, begin: float, end: float) -> float:
-        """Seconds of standing still in this time."""
-        return sum(long for at, long in self._noticed if begin <= at <= end)
+    def since(self, begin: float) -> float:
+        """Seconds of standing still since then."""
+        return sum(long for at, long in self._noticed if at >= begin)
 
 
 class Zygote:
@@ -132,10 +132,6 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     took: float = 0.0
     """Seconds from the fault to the last end, for faults that end a run."""
-    stalled: float = 0.0
-    """Of these, seconds for which the machine stood still."""
-    late: bool = False
-    """Whether it took longer than is allowed, by the clock."""
 
     @property
     def done(self) -> bool:
