@@ -2,12 +2,11 @@
 
     python benchmarks/bound.py [--reps 300]
 
-A comparison (`msb`) opens twice: at one of two parties it takes a look-up, two gatherings, two evaluations, a message
-out and one in a round, two sums, and the arrays that all these write. `straight` makes these calls with everything else
-prepared and nothing checked, `rule` is the same by the real driver, but for the messages, which a level's openings
-share (`exchange`, `between`). Both for eight elements, kernels and links apart, as in benchmarks/steps.py, the least of
-many runs, in microseconds: `hot` after itself, `warm` after all other steps of a relu. `call`: of an empty Python
-function on this machine now.
+A comparison (`msb`) opens twice: at one of two parties it takes three kernels, a message out and one in a round, and
+two sums. `straight` makes these calls with everything else prepared and nothing checked, `rule` is the same by the real
+driver, but for the messages, which a level's openings share (`exchange`, `between`). Both for eight elements, kernels
+and links apart, as in benchmarks/steps.py, the least of many runs, in microseconds: `hot` after itself, `warm` after
+all other steps of a relu. `call`: of an empty Python function on this machine now.
 """
 
 from __future__ import annotations
@@ -20,11 +19,9 @@ from time import perf_counter_ns as now
 import numpy as np
 import steps
 
-from mpcrt.ring import _native, blocks, kernels, plane_programs
+from mpcrt.ring import blocks, kernels
 from mpcrt.ring.prg import random_bytes
 from mpcrt.transport.link import Address, Kind
-
-WORD = np.dtype(np.uint64)
 
 
 class Straight:
@@ -34,31 +31,18 @@ class Straight:
         self.link, self.prg, self.spec = link, kernels.Prg(random_bytes(16)), blocks.compare_spec(0, 47)
         self.opened = np.arange(steps.SIZE, dtype=np.uint64)
         self.sizes = blocks.sizes(self.spec, steps.SIZE)
-        self.theirs = [np.zeros(level.opened, np.uint64) for level in self.spec.levels]
-        self.shapes = [((1, level.opened, 1), (1, len(level.nodes), 1)) for level in self.spec.levels]
-        self.gathering = [plane_programs.gathering(level) for level in self.spec.levels]
-        self.evaluation = [plane_programs.evaluation(level, True)[0] for level in self.spec.levels]
+        self.theirs = [np.zeros(words, np.uint64) for words in self.sizes.opened]
 
     def run(self, stream: int) -> np.ndarray:
-        """Look-up, then a round a level: gather, send, receive, add up, evaluate."""
-        prg, empty, planes, spec = self.prg, np.empty, _native.planes, self.spec
-        lt, eq, sign = empty(self.sizes.planes, WORD), empty(self.sizes.planes, WORD), empty(1, WORD)
-        tables = ((prg, stream, 0),)
-        _native.look_up(self.opened, tables, 1, spec.drop, spec.width, spec.block, False, True, lt, eq, sign)
-        for number, level in enumerate(spec.levels):
-            wide, narrow = self.shapes[number]
-            count, inputs, mask = level.opened, level.inputs, ((prg, stream | 32 + number, 0),)
-            mine, products = empty(wide, WORD), ((prg, stream | 64 + number, 0),)
-            planes(self.gathering[number], (mine,), ((inputs, lt), (inputs, eq), (count, mask)))
-            mine, address = mine.ravel(), Address(Kind.OPEN, 1, 0, number)
-            self.link.send("bob", address, mine)
-            (theirs,) = self.link.recv("bob", number, limit=8 * count)
-            opened = mine ^ theirs
-            out = empty(narrow, WORD), empty(narrow, WORD)
-            read = (count, opened), (count, mask), (level.products, products), (inputs, lt), (inputs, eq)
-            planes(self.evaluation[number], out, read)
-            lt, eq = out
-        return lt.ravel() ^ sign
+        """A round a level: open under a mask, send, receive, add up; then the result."""
+        prg, climb, opened = self.prg, kernels.climb(self.spec, steps.SIZE, True), self.opened
+        share = ((prg, stream, 0),)
+        for number, words in enumerate(self.sizes.opened):
+            mine = climb.open(opened, share, ((prg, stream | 32 + number, 0),))
+            self.link.send("bob", Address(Kind.OPEN, 1, 0, number), mine)
+            (theirs,) = self.link.recv("bob", number, limit=8 * words)
+            opened, share = mine ^ theirs, ((prg, stream | 64 + number, 0),)
+        return climb.close(opened, share)
 
 
 def straight(apart: steps.Apart, reps: int, before: Callable[[], object]) -> float:

@@ -58,12 +58,17 @@ def streams() -> dict[str, tuple[float, Callable]]:
     d = words(CHUNK)
     spec = blocks.compare_spec(0, 63)
     tables, _ = reference.deal_tables(d, CHUNK, spec)
-    lt, eq, _ = reference.look_up(d, tables, spec, True)
-    level = spec.levels[0]
-    masks = words(lt.shape[0], level.opened, lt.shape[2])
-    sizes = level, lt.shape[0], lt.shape[2]
-    dealt = reference.deal_products(*sizes, masks)
+    sizes = blocks.sizes(spec, CHUNK)
+    opened = [words(n) for n in sizes.opened]
     mine, others = drawn_by("alice"), drawn_by("bob")
+
+    def climb(kernels) -> np.ndarray:
+        climbing, last = kernels.climb(spec, CHUNK, True), d
+        for each in opened:
+            climbing.open(last, mine, mine)
+            last = each
+        return climbing.close(last, mine)
+
     exp = samples.Exp(36, 40, 0, 20)
     series = samples.Series(18, 32, True, 2**36, 1, 2, 20, 0, tuple(2**39 >> i for i in range(10)))
     truncated = [(18, False, others), (63, True, others)]
@@ -75,11 +80,10 @@ def streams() -> dict[str, tuple[float, Callable]]:
         "pack": (bits.nbytes, lambda kernels: kernels.pack(bits)),
         "unpack": (bits.nbytes, lambda kernels: kernels.unpack(packed, CHUNK)),
         "compare: deal tables": (tables.nbytes, lambda kernels: kernels.deal_tables(d, CHUNK, spec, others)),
-        "compare: look up": (tables.nbytes, lambda kernels: kernels.look_up(d, mine, spec, True)),
-        "compare: deal products": (dealt.nbytes, lambda kernels: kernels.deal_products(*sizes, mine + others, others)),
-        "compare: evaluate": (
-            dealt.nbytes,
-            lambda kernels: kernels.evaluate(level, masks, mine, mine, lt, eq, True),
+        "compare: climb": (tables.nbytes, climb),
+        "compare: deal products": (
+            8 * sizes.products[0],
+            lambda kernels: kernels.deal_products(spec, 0, CHUNK, mine + others, others),
         ),
         "product": (3 * d.nbytes, lambda kernels: kernels.cross(d, d, mine, mine, mine, True)),
         "product: mask": (d.nbytes, lambda kernels: kernels.absorb(mine + others, mine + others, mine + others, d)),

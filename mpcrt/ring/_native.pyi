@@ -29,19 +29,6 @@ def keep_memory() -> bool: ...
 def level() -> str: ...
 def levels() -> list[str]: ...
 def set_level(arg: str, /) -> None: ...
-def look_up(
-    opened: NDArray[numpy.uint64],
-    tables: Source,
-    words_per_plane: int,
-    drop: int,
-    width: int,
-    block: int,
-    equal: bool,
-    lead: bool,
-    lt: NDArray[numpy.uint64],
-    eq: NDArray[numpy.uint64],
-    sign: NDArray[numpy.uint64],
-) -> None: ...
 def deal_tables(
     mask: Source,
     n: int,
@@ -54,9 +41,36 @@ def deal_tables(
     tables: NDArray[numpy.uint64],
     sign: NDArray[numpy.uint64],
 ) -> None: ...
-def planes(
-    steps: NDArray[numpy.int32], written: Sequence[NDArray[numpy.uint64]], read: Sequence[tuple[int, Source]]
+
+class Tree:
+    def __init__(self, drop: int, width: int, block: int, equal: bool, lead: bool) -> None: ...
+    def add(
+        self,
+        opened: int,
+        products: int,
+        nodes: int,
+        gather: NDArray[numpy.int32],
+        deal: NDArray[numpy.int32],
+        evaluate: NDArray[numpy.int32],
+    ) -> None: ...
+
+def deal_products(
+    tree: Tree,
+    level: int,
+    superblocks: int,
+    words_per_plane: int,
+    masks: Source,
+    less: Source,
+    out: NDArray[numpy.uint64],
 ) -> None: ...
+
+class Climb:
+    def __init__(self, tree: Tree, n: int, words_per_plane: int) -> None: ...
+
+def climb(
+    climb: Climb, opened: NDArray[numpy.uint64], share: Source, mask: Source, out: NDArray[numpy.uint64]
+) -> None: ...
+def climbed(climb: Climb, opened: NDArray[numpy.uint64], share: Source, out: NDArray[numpy.uint64]) -> None: ...
 
 TEMPORARIES: int = 7
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpcrt.ring import _native, reference
-from mpcrt.ring.compiled_blocks import deal_products, deal_tables, evaluate, gather, look_up
+from mpcrt.ring.compiled_blocks import climb, deal_products, deal_tables
 from mpcrt.ring.compiled_prg import NativePrg
 from mpcrt.ring.compiled_samples import deal_samples, evaluate_samples
 from mpcrt.ring.compiled_steps import absorb, cross, deal, multiply, select, settle
@@ -16,19 +16,17 @@ __all__ = [
     "NativePrg",
     "Prg",
     "absorb",
+    "climb",
     "conv",
     "cross",
     "deal",
     "deal_products",
     "deal_samples",
     "deal_tables",
-    "evaluate",
     "evaluate_samples",
-    "gather",
     "keep_memory",
     "level",
     "levels",
-    "look_up",
     "matmul",
     "multiply",
     "pack",

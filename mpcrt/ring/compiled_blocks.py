@@ -1,80 +1,78 @@
-"""Block comparison by the native module, with the interface of mpcrt.ring.blocks."""
+"""Block comparison by the native module, with the interface of mpcrt.ring.reference_blocks."""
+
+from functools import cache
 
 import numpy as np
 
-from mpcrt.ring import _native, blocks, plane_programs
-from mpcrt.ring.blocks import CompareSpec, Level
+from mpcrt.ring import _native, blocks, plane_programs, reference_blocks
+from mpcrt.ring.blocks import CompareSpec
 from mpcrt.ring.compiled_prg import drawable
 from mpcrt.ring.sources import Drawing, Source
 
 WORD = np.dtype(np.uint64)
 _NATIVE_BLOCKS = (4, 6)
-_MOST_SCRATCH = _native.MOST_TEMPORARIES
+
+
+@cache
+def _tree(spec: CompareSpec, lead: bool = True) -> _native.Tree | None:
+    """The native module's form of a comparison; None where it has none."""
+    if spec.block not in _NATIVE_BLOCKS or not spec.width:
+        return None
+    tree = _native.Tree(spec.drop, spec.width, spec.block, spec.equal, lead)
+    for level in spec.levels:
+        deal, made = plane_programs.dealing(level)
+        evaluate, used = plane_programs.evaluation(level, lead)
+        if max(made, used) > _native.MOST_TEMPORARIES:
+            return None
+        tree.add(level.opened, level.products, len(level.nodes), plane_programs.gathering(level), deal, evaluate)
+    return tree
 
 
 def deal_tables(
     mask: Source, n: int, spec: CompareSpec, less: tuple[Drawing, ...] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The tables of n masks less what others draw of them, and the masks' signs; see blocks.deal_tables."""
-    if spec.block not in _NATIVE_BLOCKS or not spec.width or not drawable(less):
-        return blocks.deal_tables(mask, n, spec, less)
+    """The tables of n masks less what others draw of them, and the masks' signs; see reference_blocks.deal_tables."""
+    if _tree(spec) is None or not drawable(less):
+        return reference_blocks.deal_tables(mask, n, spec, less)
     size = blocks.sizes(spec, n)
     tables, sign = np.empty(size.tables, WORD), np.empty(size.sign, WORD)
     _native.deal_tables(mask, n, size.width, spec.drop, spec.width, spec.block, spec.equal, less, tables, sign)
     return tables, sign
 
 
-def look_up(
-    opened: np.ndarray, tables: Source, spec: CompareSpec, lead: bool
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Shares of lt and eq of every block as planes, and D's signs; see blocks.look_up."""
-    if spec.block not in _NATIVE_BLOCKS or not spec.width:
-        return blocks.look_up(opened, tables, spec, lead)
-    size, equal, opened = blocks.sizes(spec, opened.size), spec.equal, np.ascontiguousarray(opened)
-    eq = np.empty(size.planes, WORD)
-    lt = eq if equal else np.empty(size.planes, WORD)
-    sign = np.empty(size.sign, WORD)
-    _native.look_up(opened, tables, size.width, spec.drop, spec.width, spec.block, equal, lead, lt, eq, sign)
-    return lt, eq, sign
-
-
-def gather(level: Level, lt: np.ndarray, eq: np.ndarray, mask: Source) -> np.ndarray:
-    """The planes this level opens under my mask; see blocks.gather."""
-    superblocks, inputs, width = lt.shape
-    out = np.empty((superblocks, level.opened, width), WORD)
-    _native.planes(plane_programs.gathering(level), (out,), ((inputs, lt), (inputs, eq), (level.opened, mask)))
+def deal_products(spec: CompareSpec, number: int, n: int, masks: Source, less: tuple[Drawing, ...] = ()) -> np.ndarray:
+    """The products of the masks of a level's opened planes; see reference_blocks.deal_products."""
+    tree, size = _tree(spec), blocks.sizes(spec, n)
+    if tree is None or not less:
+        return reference_blocks.deal_products(spec, number, n, masks, less)
+    out = np.empty(size.products[number], WORD)
+    _native.deal_products(tree, number, size.superblocks, size.width, masks, less, out)
     return out
 
 
-def deal_products(
-    level: Level, superblocks: int, width: int, masks: Source, less: tuple[Drawing, ...] = ()
-) -> np.ndarray:
-    """The products of the masks of the opened planes less what others draw of them; see blocks.deal_products."""
-    steps, scratch = plane_programs.dealing(level)
-    if scratch > _MOST_SCRATCH or not less:
-        return blocks.deal_products(level, superblocks, width, masks, less)
-    out = np.empty((superblocks, level.products, width), WORD)
-    _native.planes(steps, (out,), ((level.opened, masks), (level.products, less)))
-    return out
+class Climb:
+    """See reference_blocks.Climb."""
+
+    __slots__ = ("at", "climb", "opened", "packed")
+
+    def __init__(self, tree: _native.Tree, spec: CompareSpec, n: int) -> None:
+        size = blocks.sizes(spec, n)
+        self.climb, self.at = _native.Climb(tree, n, size.width), 0
+        self.opened, self.packed = size.opened, size.packed
+
+    def open(self, opened: np.ndarray, share: Source, mask: Source) -> np.ndarray:
+        out = np.empty(self.opened[self.at], WORD)
+        self.at += 1
+        _native.climb(self.climb, np.ascontiguousarray(opened), share, mask, out)
+        return out
+
+    def close(self, opened: np.ndarray, share: Source) -> np.ndarray:
+        out = np.empty(self.packed, WORD)
+        _native.climbed(self.climb, np.ascontiguousarray(opened), share, out)
+        return out
 
 
-def evaluate(
-    level: Level,
-    opened: np.ndarray,
-    masks: Source,
-    products: Source,
-    lt: np.ndarray,
-    eq: np.ndarray,
-    lead: bool,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Shares of each node's lt' and eq'; see blocks.evaluate."""
-    steps, scratch = plane_programs.evaluation(level, lead)
-    if scratch > _MOST_SCRATCH:
-        return blocks.evaluate(level, opened, masks, products, lt, eq, lead)
-    superblocks, inputs, width = lt.shape
-    shape, count = (superblocks, len(level.nodes), width), level.opened
-    out = np.empty(shape, WORD), np.empty(shape, WORD)
-    _native.planes(
-        steps, out, ((count, opened), (count, masks), (level.products, products), (inputs, lt), (inputs, eq))
-    )
-    return out
+def climb(spec: CompareSpec, n: int, lead: bool) -> Climb | reference_blocks.Climb:
+    """A party's way up the tree of a comparison; see reference_blocks.Climb."""
+    tree = _tree(spec, lead)
+    return reference_blocks.Climb(spec, n, lead) if tree is None else Climb(tree, spec, n)

@@ -12,16 +12,14 @@ from typing import Any
 from mpcrt.ring import reference
 from mpcrt.ring.reference import (
     absorb,
+    climb,
     conv,
     cross,
     deal,
     deal_products,
     deal_samples,
     deal_tables,
-    evaluate,
     evaluate_samples,
-    gather,
-    look_up,
     matmul,
     multiply,
     pack,
@@ -32,8 +30,8 @@ from mpcrt.ring.reference import (
 
 _MODULES = {"reference": "mpcrt.ring.reference", "native": "mpcrt.ring.compiled"}
 _KERNELS = (
-    absorb, conv, cross, deal, deal_products, deal_samples, deal_tables, evaluate, evaluate_samples, gather, look_up,
-    matmul, multiply, pack, select, settle, unpack,
+    absorb, climb, conv, cross, deal, deal_products, deal_samples, deal_tables, evaluate_samples, matmul, multiply,
+    pack, select, settle, unpack,
 )  # fmt: skip
 _active: Any = reference
 

@@ -1,10 +1,8 @@
 """The comparison tree as programs on bit planes, for the native interpreter (ring/native/compare.cpp).
 
 A program is int32[steps, 7]: (op, d array, d, a array, a, b array, b) on planes named (array, index); it runs once a
-superblock. Array 7 is scratch. See ring/blocks.py for what gather, deal_products and evaluate compute.
+superblock. Array 7 is scratch. See ring/reference_blocks.py for what gather, deal_products and evaluate compute.
 """
-
-from functools import cache
 
 import numpy as np
 
@@ -48,7 +46,6 @@ class _Conjunctions:
         return self.known[symbols]
 
 
-@cache
 def gathering(level: Level) -> np.ndarray:
     """Writes 0 opened; reads 1 lt, 2 eq, 3 mask."""
     program = Program()
@@ -59,7 +56,6 @@ def gathering(level: Level) -> np.ndarray:
     return program.array()
 
 
-@cache
 def dealing(level: Level) -> tuple[np.ndarray, int]:
     """Writes 0 products; reads 1 masks, 2 what others draw. Also the scratch planes it needs."""
     program, most = Program(), 0
@@ -75,7 +71,6 @@ def dealing(level: Level) -> tuple[np.ndarray, int]:
     return program.array(), most
 
 
-@cache
 def evaluation(level: Level, lead: bool) -> tuple[np.ndarray, int]:
     """Writes 0 lt', 1 eq'; reads 2 opened, 3 masks, 4 products, 5 lt, 6 eq. Also the scratch planes it needs."""
     program, most = Program(), 0

@@ -14,8 +14,8 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CTR
 
 from mpcrt.ring import samples
-from mpcrt.ring.blocks import deal_products, deal_tables, evaluate, gather, look_up
 from mpcrt.ring.prg import BLOCK_BITS, KEY_BYTES, STREAM_BITS, STREAM_WORDS
+from mpcrt.ring.reference_blocks import climb, deal_products, deal_tables
 from mpcrt.ring.reference_steps import absorb, cross, deal, multiply, select, settle
 from mpcrt.ring.samples import Basis
 from mpcrt.ring.sources import Drawing, Source, drawn
@@ -23,16 +23,14 @@ from mpcrt.ring.sources import Drawing, Source, drawn
 __all__ = [
     "Prg",
     "absorb",
+    "climb",
     "conv",
     "cross",
     "deal",
     "deal_products",
     "deal_samples",
     "deal_tables",
-    "evaluate",
     "evaluate_samples",
-    "gather",
-    "look_up",
     "matmul",
     "multiply",
     "pack",

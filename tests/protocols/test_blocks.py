@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mpcrt.ring import blocks, kernels
+from mpcrt.ring import blocks, kernels, reference_blocks
 
 
 def shared(rng, value: np.ndarray, n: int) -> list[np.ndarray]:
@@ -15,19 +15,22 @@ def compare(rng, n: int, size: int, spec: blocks.CompareSpec) -> tuple[np.ndarra
     """Random D and l, a third of them within one of each other; the shared result and the plain one."""
     d, mask = (rng.integers(0, 2**64, size, dtype=np.uint64) for _ in range(2))
     mask[: size // 3] = d[: size // 3] + rng.integers(0, 3, size // 3).astype(np.uint64) - np.uint64(1)
-    tables = shared(rng, blocks.deal_tables(mask, size, spec)[0], n)
-    assert tables[0].size == blocks.padded(size) // 64 * spec.table_words
-    pairs = [blocks.look_up(d, tables[i], spec, i == 0)[:2] for i in range(n)]
-    for level in spec.levels:
-        shape = (pairs[0][0].shape[0], level.opened, pairs[0][0].shape[2])
-        total = rng.integers(0, 2**64, shape, dtype=np.uint64)
+    sizes, parties = blocks.sizes(spec, size), [reference_blocks.climb(spec, size, i == 0) for i in range(n)]
+    shares = shared(rng, reference_blocks.deal_tables(mask, size, spec)[0], n)
+    assert shares[0].size == blocks.padded(size) // 64 * spec.table_words
+    opened = d
+    for number, words in enumerate(sizes.opened):
+        total = rng.integers(0, 2**64, words, dtype=np.uint64)
         masks = shared(rng, total, n)
-        opened = np.bitwise_xor.reduce([blocks.gather(level, *pairs[i], masks[i]) for i in range(n)])
-        products = shared(rng, blocks.deal_products(level, shape[0], shape[2], total), n)
-        pairs = [blocks.evaluate(level, opened, masks[i], products[i], *pairs[i], i == 0) for i in range(n)]
-    result = np.bitwise_xor.reduce([p[int(spec.equal)] for p in pairs])
+        steps = zip(parties, shares, masks, strict=True)
+        opened = np.bitwise_xor.reduce([party.open(opened, share, m) for party, share, m in steps])
+        shares = shared(rng, reference_blocks.deal_products(spec, number, size, total), n)
+    result = np.bitwise_xor.reduce([party.close(opened, share) for party, share in zip(parties, shares, strict=True)])
     low = [(v >> np.uint64(spec.drop)) & np.uint64((1 << spec.width) - 1) for v in (d, mask)]
-    return kernels.unpack(result.reshape(-1), size), low[0] == low[1] if spec.equal else low[0] < low[1]
+    if spec.equal:
+        return kernels.unpack(result, size), low[0] == low[1]
+    sign = d >> np.uint64(spec.drop + spec.width) & np.uint64(1) if spec.drop + spec.width < 64 else 0
+    return kernels.unpack(result, size), (low[0] < low[1]) ^ (sign != 0)
 
 
 @pytest.mark.parametrize("n", [2, 3])

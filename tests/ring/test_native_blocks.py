@@ -56,19 +56,38 @@ def test_comparison(spec, n, seed, lead, parties, others):
     expected = reference.deal_tables(mask, n, spec, less)
     for mine, wanted in zip(compiled.deal_tables(mask, n, spec, less), expected, strict=True):
         assert np.array_equal(mine, wanted)
-    opened, share = words(rng, n), source(rng, parties, expected[0].size)
-    lt, eq, sign = reference.look_up(opened, share, spec, lead)
-    for mine, wanted in zip(compiled.look_up(opened, share, spec, lead), (lt, eq, sign), strict=True):
+    opened, share, size = words(rng, n), source(rng, parties, expected[0].size), blocks.sizes(spec, n)
+    climbs = compiled.climb(spec, n, lead), reference.climb(spec, n, lead)
+    for number, count in enumerate(size.opened):
+        masks = source(rng, parties, count)
+        mine, wanted = (climb.open(opened, share, masks) for climb in climbs)
         assert np.array_equal(mine, wanted)
-    superblocks, width = lt.shape[0], lt.shape[2]
-    for node in spec.levels:
-        masks = source(rng, parties, superblocks, node.opened, width)
-        assert np.array_equal(compiled.gather(node, lt, eq, masks), reference.gather(node, lt, eq, masks))
-        arguments = node, superblocks, width, masks, less
-        dealt = reference.deal_products(*arguments)
-        assert np.array_equal(compiled.deal_products(*arguments), dealt)
-        arguments = node, words(rng, superblocks, node.opened, width), masks, dealt, lt, eq, lead
-        wanted = reference.evaluate(*arguments)
-        for a, b in zip(compiled.evaluate(*arguments), wanted, strict=True):
-            assert np.array_equal(a, b)
-        lt, eq = wanted
+        opened = words(rng, count)
+        share = reference.deal_products(spec, number, n, masks, less)
+        assert np.array_equal(compiled.deal_products(spec, number, n, masks, less), share)
+        share = source(rng, parties, share.size) if parties else share
+    mine, wanted = (climb.close(opened, share) for climb in climbs)
+    assert np.array_equal(mine, wanted)
+
+
+def test_what_does_not_fit_is_refused():
+    """By a climb: sizes, levels out of turn; by a tree: programs that reach outside."""
+    spec, rng = blocks.compare_spec(0, 47), np.random.default_rng()
+    size = blocks.sizes(spec, 8)
+    d, tables, mask = words(rng, 8), words(rng, size.tables), words(rng, size.opened[0])
+    climb = compiled.climb(spec, 8, True)
+    with pytest.raises(ValueError, match="levels are left"):
+        climb.close(d, tables)
+    for wrong in ((words(rng, 9), tables, mask), (d, tables[1:], mask), (d, tables, mask[1:])):
+        with pytest.raises(ValueError):
+            compiled.climb(spec, 8, True).open(*wrong)
+    opened = climb.open(d, tables, mask)
+    with pytest.raises(ValueError):
+        climb.open(opened[1:], words(rng, size.products[0]), words(rng, size.opened[1]))
+    native = pytest.importorskip("mpcrt.ring._native")
+    tree, row = native.Tree(0, 47, 4, False, True), np.zeros((1, 7), np.int32)
+    for at, value in ((1, 1), (2, 9), (3, 5), (4, -1), (0, 4)):
+        bad = row.copy()
+        bad[0, at] = value
+        with pytest.raises(ValueError, match="outside its arrays"):
+            tree.add(1, 1, 1, bad, row, row)

@@ -35,18 +35,13 @@ def eqz(node: Node, x: np.ndarray) -> np.ndarray:
 @online("msb", "eqz")
 def compare_online(ctx, wire):
     spec: blocks.CompareSpec = ctx.attrs["spec"]
-    size, equal, lead = blocks.sizes(spec, ctx.n), spec.equal, ctx.lead
-    tables = ctx.portion(TABLES, size.tables, spec.table_words)
-    lt, eq, sign = kernels.look_up(wire.opened, tables, spec, lead)
-    for number, level in enumerate(spec.levels):
-        mask = ctx.fresh(LEVEL + number, size.words * level.opened, level.opened)
-        opened = yield ctx.opening(kernels.gather(level, lt, eq, mask), xor=True)
-        products = ctx.portion(PRODUCTS + number, size.words * level.products, level.products)
-        lt, eq = kernels.evaluate(level, opened, mask, products, lt, eq, lead)
-    out = (eq if equal else lt).ravel()
-    if size.words > size.packed:
-        out = out[: size.packed]
-    return out ^ sign if lead and not equal else out
+    size, climb = blocks.sizes(spec, ctx.n), kernels.climb(spec, ctx.n, ctx.lead)
+    opened, share = wire.opened, ctx.portion(TABLES, size.tables, spec.table_words)
+    for number, planes in enumerate(spec.opened):
+        mask = ctx.fresh(LEVEL + number, size.opened[number], planes)
+        opened = yield ctx.opening(climb.open(opened, share, mask), xor=True)
+        share = ctx.portion(PRODUCTS + number, size.products[number], spec.products[number])
+    return climb.close(opened, share)
 
 
 @dealer("msb", "eqz")
@@ -56,11 +51,11 @@ def compare_dealer(ctx, wire):
     less = ctx.drawing(TABLES, size.tables, spec.table_words)
     tables, sign = kernels.deal_tables(wire.mask.source(), ctx.n, spec, less)
     ctx.correct(tables)
-    for number, level in enumerate(spec.levels):
-        masks = ctx.masks(LEVEL + number, level.opened)
+    for number, planes in enumerate(spec.opened):
+        masks = ctx.masks(LEVEL + number, planes)
         yield
-        less = ctx.drawing(PRODUCTS + number, size.words * level.products, level.products)
-        ctx.correct(kernels.deal_products(level, size.superblocks, size.width, masks, less).ravel())
+        less = ctx.drawing(PRODUCTS + number, size.products[number], spec.products[number])
+        ctx.correct(kernels.deal_products(spec, number, ctx.n, masks, less))
     return None if spec.equal else sign
 
 
@@ -68,5 +63,4 @@ def compare_dealer(ctx, wire):
 def compare_cost(shape: Shape) -> Traffic:
     spec: blocks.CompareSpec = shape.attrs["spec"]
     size = blocks.sizes(spec, shape.n)
-    openings = tuple(8 * size.words * level.opened for level in spec.levels)
-    return Traffic(openings, 8 * (size.tables + size.words * sum(level.products for level in spec.levels)))
+    return Traffic(tuple(8 * n for n in size.opened), 8 * (size.tables + sum(size.products)))

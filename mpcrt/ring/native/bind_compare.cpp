@@ -1,4 +1,7 @@
 // Block comparison. Shapes are checked here; layouts: mpcrt/ring/blocks.py.
+#include <initializer_list>
+#include <memory>
+
 #include "bind.h"
 #include "compare.h"
 
@@ -24,20 +27,6 @@ uint64_t* sign_of(const FlatOut& sign, const Extent& extent, const Digits& digit
     return sign.size() ? sign.data() : nullptr;
 }
 
-void look_up(Flat opened, nb::handle tables, int words_per_plane, int drop, int width, int block, bool equal, bool lead,
-             FlatOut lt, FlatOut eq, FlatOut sign) {
-    const Digits digits = digits_of(drop, width, block);
-    const Extent extent = extent_of(opened.size(), words_per_plane);
-    const size_t words = extent.superblocks() * words_per_plane * digits.blocks();
-    const Operand operand(tables, words << block, false, true);
-    const Source& source = operand;
-    require(source.given() && lt.size() == words && eq.size() == words, "the planes do not fit");
-    const uint64_t* const d = opened.data();
-    uint64_t *const lts = lt.data(), *const eqs = eq.data(), *const signs = sign_of(sign, extent, digits);
-    nb::gil_scoped_release release;
-    kernels().look_up(d, extent, digits, source, equal, lead, lts, eqs, signs);
-}
-
 void deal_tables(nb::handle mask, size_t n, int words_per_plane, int drop, int width, int block, bool equal,
                  nb::handle less, FlatOut tables, FlatOut sign) {
     const Digits digits = digits_of(drop, width, block);
@@ -50,67 +39,194 @@ void deal_tables(nb::handle mask, size_t n, int words_per_plane, int drop, int w
     kernels().deal_tables(l, extent, digits, equal, others, t, signs);
 }
 
-std::pair<size_t, nb::object> numbered(nb::handle pair) {
-    const auto both = nb::cast<nb::tuple>(pair);
-    require(both.size() == 2, "an operand goes with its number of planes");
-    const auto number = nb::cast<size_t>(both[0]);
-    require(number < 1 << 16, "too many planes");
-    return {number, both[1]};
+// A program on bit planes: the planes a superblock of each of its arrays, the first `written` of which are outputs.
+struct Program {
+    std::vector<PlaneStep> steps;
+    std::vector<size_t> planes;
+
+    Program(const Steps& rows, size_t written, std::vector<size_t> arrays) : planes(std::move(arrays)) {
+        static_assert(sizeof(PlaneStep) == 7 * sizeof(int32_t), "a step is a row of seven numbers");
+        require(rows.shape(1) == 7 && planes.size() <= temporaries, "bad plane program");
+        const auto* first = reinterpret_cast<const PlaneStep*>(rows.data());
+        steps.assign(first, first + rows.shape(0));
+        auto within = [&](int32_t array, int32_t plane) {
+            const bool named = array == temporaries || (array >= 0 && array < (int32_t)planes.size());
+            return named && plane >= 0 && (size_t)plane < (array == temporaries ? most_temporaries : planes[array]);
+        };
+        for (const PlaneStep& s : steps) {
+            const bool writable = s.d_array == temporaries || s.d_array < (int32_t)written;
+            require(s.op >= 0 && s.op <= PlaneStep::accumulate && writable && within(s.d_array, s.d) &&
+                        within(s.a_array, s.a) && within(s.b_array, s.b),
+                    "a plane program reaches outside its arrays");
+        }
+    }
+
+    // Arrays are [superblock][planes][words].
+    void run(size_t superblocks, int words, std::initializer_list<uint64_t*> written,
+             std::initializer_list<const Source*> read) const {
+        PlaneProgram program{};
+        size_t count = 0;
+        for (uint64_t* array : written) {
+            program.memory[count] = array;
+            program.planes[count] = planes[count];
+            ++count;
+        }
+        std::vector<uint64_t> drawn[most_plane_arrays];
+        for (const Source* source : read) {
+            if (source->count) drawn[count].resize(planes[count] * words + 64);
+            program.arrays[count] = *source;
+            program.memory[count] = source->count ? drawn[count].data() : const_cast<uint64_t*>(source->data);
+            program.planes[count] = planes[count];
+            ++count;
+        }
+        program.steps = steps.data();
+        program.count = steps.size();
+        kernels().planes(program, superblocks, words);
+    }
+};
+
+struct Level {
+    size_t inputs, opened, products, nodes;
+    Program gather, deal, evaluate;
+};
+
+// A comparison at the lead or another party: its digits and the programs of its levels, checked once.
+struct Tree {
+    Digits digits;
+    bool equal, lead;
+    std::vector<Level> levels;
+
+    Tree(int drop, int width, int block, bool equal, bool lead)
+        : digits(digits_of(drop, width, block)), equal(equal), lead(lead) {}
+
+    void add(size_t opened, size_t products, size_t nodes, const Steps& gather, const Steps& deal, const Steps& evaluate) {
+        constexpr size_t most = 1 << 16;
+        const size_t inputs = levels.empty() ? digits.blocks() : levels.back().nodes;
+        require(opened < most && products < most && nodes < most, "too many planes");
+        levels.push_back({inputs, opened, products, nodes,
+                          Program(gather, 1, {opened, inputs, inputs, opened}),
+                          Program(deal, 1, {products, opened, products}),
+                          Program(evaluate, 2, {nodes, nodes, opened, opened, products, inputs, inputs})});
+    }
+
+    const Level& level(size_t number) const {
+        require(number < levels.size(), "the tree has fewer levels");
+        return levels[number];
+    }
+};
+
+// The products of the masks of a level's opened planes, less what others draw of them.
+void deal_products(const Tree& tree, size_t number, size_t superblocks, int words, nb::handle masks, nb::handle less,
+                   FlatOut out) {
+    extent_of(0, words);
+    const Level& level = tree.level(number);
+    require(out.size() == superblocks * level.products * words, "the products do not fit");
+    const Operand l(masks, superblocks * level.opened * words, false, true), others(less, out.size(), false, true);
+    const Source &drawn = l, &rest = others;
+    require(drawn.given() && rest.given(), "products are of masks, less what others draw");
+    uint64_t* const products = out.data();
+    nb::gil_scoped_release release;
+    level.deal.run(superblocks, words, {products}, {&drawn, &rest});
 }
 
-// arrays[i] is [superblock][planes[i]][words]; the first `written` ones are outputs, of shape [superblock][planes][words],
-// the others operands, (number of planes, source).
-void planes(Steps steps, const std::vector<FlatOut>& written, const nb::tuple& read) {
-    PlaneProgram program{};
-    static_assert(sizeof(PlaneStep) == 7 * sizeof(int32_t), "a step is a row of seven numbers");
-    require(steps.shape(1) == 7 && written.size() + read.size() <= temporaries && !written.empty(), "bad plane program");
-    require(written[0].ndim() == 3, "planes do not fit");
-    const size_t superblocks = written[0].shape(0), words = written[0].shape(2);
-    require(words == 1 || words == 8, "a plane of a superblock has 1 or 8 words");
-    size_t count = 0;
-    for (const auto& array : written) {
-        require(array.ndim() == 3 && array.shape(0) == superblocks && array.shape(2) == words, "planes do not fit");
-        program.memory[count] = array.data();
-        program.planes[count++] = array.shape(1);
+// One party's way up a tree: its shares of lt and eq of a level's inputs, between openings.
+class Climb {
+  public:
+    Climb(const Tree& tree, size_t n, int words_per_plane) : tree(tree), extent(extent_of(n, words_per_plane)) {}
+
+    // What the next level opens under `mask`, of what was opened last (D at first) and my share of what the dealer shared
+    // for it (the tables, then products).
+    void open(Flat opened, nb::handle share, nb::object under, FlatOut out) {
+        const Level& level = tree.level(at);
+        require(out.size() == words(level.opened), "what is opened does not fit");
+        const Operand drawn(under, out.size(), false, true);
+        const Source& source = drawn;
+        require(source.given(), "what is opened is masked");
+        advance(opened, share);
+        uint64_t* const masked = out.data();
+        const Source less = of(lt), same = of(eq);
+        {
+            nb::gil_scoped_release release;
+            level.gather.run(extent.superblocks(), extent.words_per_plane, {masked}, {&less, &same, &source});
+        }
+        mask = std::move(under);
+        ++at;
     }
-    std::vector<std::vector<uint64_t>> drawn;
-    std::vector<Operand> operands;
-    operands.reserve(read.size());
-    for (nb::handle each : read) {
-        const auto [number, given] = numbered(each);
-        operands.emplace_back(given, superblocks * number * words, false, true);
-        Source& source = program.arrays[count] = operands.back();
-        if (source.count) drawn.emplace_back(number * words + 64);
-        require(source.given() || !number, "an operand without planes");
-        program.memory[count] = source.count ? drawn.back().data() : const_cast<uint64_t*>(source.data);
-        program.planes[count++] = number;
+
+    // The result, packed bits, after the last opening.
+    void close(Flat opened, nb::handle share, FlatOut out) {
+        require(at == tree.levels.size(), "levels are left");
+        require(out.size() == (extent.n + 63) / 64, "the bits do not fit");
+        advance(opened, share);
+        const uint64_t* const bits = tree.equal ? eq.get() : lt.get();
+        for (size_t i = 0; i < out.size(); ++i) out.data()[i] = bits[i] ^ (sign && tree.lead ? sign[i] : 0);
     }
-    program.planes[temporaries] = most_temporaries;
-    program.steps = reinterpret_cast<const PlaneStep*>(steps.data());
-    program.count = steps.shape(0);
-    auto within = [&](int32_t array, int32_t plane) {
-        return array >= 0 && array < most_plane_arrays && plane >= 0 && (size_t)plane < program.planes[array];
-    };
-    for (size_t i = 0; i < program.count; ++i) {
-        const PlaneStep& s = program.steps[i];
-        const bool writable = s.d_array == temporaries || s.d_array < (int32_t)written.size();
-        require(s.op >= 0 && s.op <= PlaneStep::accumulate && writable && within(s.d_array, s.d) &&
-                    within(s.a_array, s.a) && within(s.b_array, s.b),
-                "a plane program reaches outside its arrays");
+
+  private:
+    using Memory = std::unique_ptr<uint64_t[]>;
+
+    size_t words(size_t planes) const { return extent.superblocks() * extent.words_per_plane * planes; }
+    static Memory memory(size_t count) { return Memory(new uint64_t[count]); }
+    static Source of(const Memory& planes) { return {planes.get(), 0, {}}; }
+
+    void advance(const Flat& opened, nb::handle share) {
+        if (at)
+            evaluate(opened, share);
+        else
+            look_up(opened, share);
     }
-    nb::gil_scoped_release release;
-    kernels().planes(program, superblocks, (int)words);
-}
+
+    void look_up(const Flat& opened, nb::handle tables) {
+        const size_t planes = words(tree.digits.blocks());
+        const Operand operand(tables, planes << tree.digits.block, false, true);
+        const Source& source = operand;
+        require(source.given() && opened.size() == extent.n, "there is a table for each block of each element");
+        lt = memory(planes), eq = memory(planes);
+        if (!tree.equal && tree.digits.drop + tree.digits.width < 64) sign = memory((extent.n + 63) / 64);
+        const uint64_t* const d = opened.data();
+        nb::gil_scoped_release release;
+        kernels().look_up(d, extent, tree.digits, source, tree.equal, tree.lead, lt.get(), eq.get(), sign.get());
+    }
+
+    void evaluate(const Flat& opened, nb::handle share) {
+        const Level& level = tree.levels[at - 1];
+        require(opened.size() == words(level.opened), "a level opened another number of words");
+        const Operand masks(mask, opened.size(), false, true), products(share, words(level.products), false, true);
+        const Source &m = masks, &p = products, less = of(lt), same = of(eq), values{opened.data(), 0, {}};
+        require(p.given() || !level.products, "a level has products");
+        Memory less_above = memory(words(level.nodes)), same_above = memory(words(level.nodes));
+        {
+            nb::gil_scoped_release release;
+            level.evaluate.run(extent.superblocks(), extent.words_per_plane, {less_above.get(), same_above.get()},
+                               {&values, &m, &p, &less, &same});
+        }
+        lt = std::move(less_above), eq = std::move(same_above);
+    }
+
+    const Tree& tree;
+    Extent extent;
+    size_t at = 0;  // the level that is opened next
+    Memory lt, eq, sign;
+    nb::object mask;  // of what was opened last
+};
 
 }  // namespace
 
 void bind_compare(nb::module_& m) {
     using namespace nb::literals;
-    m.def("look_up", look_up, "opened"_a.noconvert(), "tables"_a.none(), "words_per_plane"_a, "drop"_a, "width"_a, "block"_a,
-          "equal"_a, "lead"_a, "lt"_a.noconvert(), "eq"_a.noconvert(), "sign"_a.noconvert());
     m.def("deal_tables", deal_tables, "mask"_a.none(), "n"_a, "words_per_plane"_a, "drop"_a, "width"_a, "block"_a, "equal"_a,
           "less"_a, "tables"_a.noconvert(), "sign"_a.noconvert());
-    m.def("planes", planes, "steps"_a.noconvert(), "written"_a, "read"_a);
+    nb::class_<Tree>(m, "Tree")
+        .def(nb::init<int, int, int, bool, bool>(), "drop"_a, "width"_a, "block"_a, "equal"_a, "lead"_a)
+        .def("add", &Tree::add, "opened"_a, "products"_a, "nodes"_a, "gather"_a.noconvert(), "deal"_a.noconvert(),
+             "evaluate"_a.noconvert());
+    m.def("deal_products", deal_products, "tree"_a, "level"_a, "superblocks"_a, "words_per_plane"_a, "masks"_a.none(),
+          "less"_a, "out"_a.noconvert());
+    nb::class_<Climb>(m, "Climb")
+        .def(nb::init<const Tree&, size_t, int>(), nb::keep_alive<1, 2>(), "tree"_a, "n"_a, "words_per_plane"_a);
+    // functions, as all kernels are
+    m.def("climb", &Climb::open, "climb"_a, "opened"_a.noconvert(), "share"_a, "mask"_a, "out"_a.noconvert());
+    m.def("climbed", &Climb::close, "climb"_a, "opened"_a.noconvert(), "share"_a, "out"_a.noconvert());
     m.attr("TEMPORARIES") = temporaries;
     m.attr("MOST_TEMPORARIES") = most_temporaries;
 }
