@@ -318,7 +318,19 @@ def smooth(b: Builder, steps: int):
     return [y]
 
 
-MADE = (linear, wires, public, products, comparisons, contractions, integers, bits, smooth)
+def transformer(steps: int) -> Plan:
+    """GPT-2's blocks as JAX traces them, small: what a plan op of a model takes on average."""
+    import jax
+    from gpt2 import case
+
+    from mpcrt.tracing import Abstract, trace
+
+    function, (ids, weights) = case(max(1, steps // 300), width=16, vocabulary=8, count=4)()
+    abstract = lambda tree, owner: jax.tree.map(lambda a: Abstract(a.shape, a.dtype, f"private({owner})"), tree)  # noqa: E731
+    return trace(function, (abstract(ids, "bob"), abstract(weights, "alice")), parties=PARTIES).plan
+
+
+MADE = (linear, wires, public, products, comparisons, contractions, integers, bits, smooth, transformer)
 PLANS = {make.__name__: make for make in MADE}
 
 
