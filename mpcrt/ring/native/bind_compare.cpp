@@ -141,10 +141,10 @@ class Climb {
         require(out.size() == words(level.opened), "what is opened does not fit");
         const Operand drawn(under, out.size(), false, true);
         const Source& source = drawn;
-        require(source.given(), "what is opened is masked");
+        require(source.given() || !out.size(), "what is opened is masked");
         advance(opened, share);
         uint64_t* const masked = out.data();
-        const Source less = of(lt), same = of(eq);
+        const Source less = of(tree.equal ? eq : lt), same = of(eq);
         {
             nb::gil_scoped_release release;
             level.gather.run(extent.superblocks(), extent.words_per_plane, {masked}, {&less, &same, &source});
@@ -180,8 +180,9 @@ class Climb {
         const size_t planes = words(tree.digits.blocks());
         const Operand operand(tables, planes << tree.digits.block, false, true);
         const Source& source = operand;
-        require(source.given() && opened.size() == extent.n, "there is a table for each block of each element");
-        lt = memory(planes), eq = memory(planes);
+        require((source.given() || !planes) && opened.size() == extent.n, "there is a table for each block of each element");
+        eq = memory(planes);
+        if (!tree.equal) lt = memory(planes);
         if (!tree.equal && tree.digits.drop + tree.digits.width < 64) sign = memory((extent.n + 63) / 64);
         const uint64_t* const d = opened.data();
         nb::gil_scoped_release release;
@@ -192,7 +193,7 @@ class Climb {
         const Level& level = tree.levels[at - 1];
         require(opened.size() == words(level.opened), "a level opened another number of words");
         const Operand masks(mask, opened.size(), false, true), products(share, words(level.products), false, true);
-        const Source &m = masks, &p = products, less = of(lt), same = of(eq), values{opened.data(), 0, {}};
+        const Source &m = masks, &p = products, less = of(tree.equal ? eq : lt), same = of(eq), values{opened.data(), 0, {}};
         require(p.given() || !level.products, "a level has products");
         Memory less_above = memory(words(level.nodes)), same_above = memory(words(level.nodes));
         {
@@ -206,7 +207,7 @@ class Climb {
     const Tree& tree;
     Extent extent;
     size_t at = 0;  // the level that is opened next
-    Memory lt, eq, sign;
+    Memory lt, eq, sign;  // an equality has no use for lt
     nb::object mask;  // of what was opened last
 };
 

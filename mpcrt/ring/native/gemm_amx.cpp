@@ -17,9 +17,9 @@
 namespace mpcrt::amx {
 
 // A block of the right operand, 0.75 MiB packed, stays in the second-level cache, of which a neighbour may hold the other
-// half; panels of 16 rows pass by it. They are packed once for all column blocks, `tall_block` of them at a time: reading
-// what is packed costs a third of packing it again. Few rows stay in that cache all, beside two narrow blocks of the right
-// operand, half as deep.
+// half; panels of 16 rows pass by it. With more than `least_kept` columns rows are packed once for all column blocks,
+// `tall_block` of them at a time: reading what is packed costs a third of packing it again, but more than packing it under
+// the tiles' work. Few rows stay in that cache all, beside two narrow blocks of the right operand, half as deep.
 constexpr long depth_block = 512, column_block = 192, tall_block = 1024;
 constexpr long least_kept = 3 * column_block, few_rows = 128, shallow_block = 256, narrow_block = 96;
 constexpr long group = 16, step = 64, digits = 8, tile_bytes = 1024, step_bytes = digits * tile_bytes;
