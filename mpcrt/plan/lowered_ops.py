@@ -61,7 +61,7 @@ def msb(low: Lowering, node: Node, operands: list[int], type: Type) -> int:
         # The sign of floor(z / 2^k) is read from z itself: |z| < 2^62 is the truncation's own precondition.
         v, drop = low.once("base", v, h.type, Rep.OPENED), drop + h.bits
         bits = min(bits, 63 - drop)
-        if bits < 1:
+        if bits < 2:  # a truncation's coin may add one
             raise PlanError(f"msb above bit {drop} of what was truncated")
     spec = compare_spec(drop, bits - 1)
     return low.one("msb", (low.wire(v),), type, Rep.PENDING, {"spec": spec}, len(spec.levels), deferred=True)

@@ -57,7 +57,7 @@ class Tree:
 def deal_products(
     tree: Tree,
     level: int,
-    superblocks: int,
+    n: int,
     words_per_plane: int,
     masks: Source,
     less: Source,
@@ -66,13 +66,13 @@ def deal_products(
 
 class Climb:
     def __init__(self, tree: Tree, n: int, words_per_plane: int) -> None: ...
+    @property
+    def width(self) -> int: ...
 
 def climb(
     climb: Climb, opened: NDArray[numpy.uint64], share: Source, mask: Source, out: NDArray[numpy.uint64]
 ) -> None: ...
 def climbed(climb: Climb, opened: NDArray[numpy.uint64], share: Source, out: NDArray[numpy.uint64]) -> None: ...
-
-TEMPORARIES: int = 7
 
 MOST_TEMPORARIES: int = 1024
 

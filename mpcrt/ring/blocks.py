@@ -56,17 +56,16 @@ class Node:
     shared: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)  # one of a kind, see `_spec`: what is cached of it is found by identity
+@dataclass(frozen=True, slots=True)
 class Level:
-    """One round of the tree: `opened` and `products` planes, `inputs` children, one output a node."""
+    """One round of the tree: `opened` and `products` planes, one output a node."""
 
     nodes: tuple[Node, ...]
-    inputs: int
     opened: int
     products: int
 
 
-@dataclass(frozen=True, eq=False)  # one of a kind, as levels are
+@dataclass(frozen=True, eq=False)  # one of a kind, see `_spec`: what is cached of it is found by identity
 class CompareSpec:
     """`equal`: [D = l] instead of [D < l]. `levels` is the number of rounds."""
 
@@ -78,7 +77,8 @@ class CompareSpec:
 
     @cached_property
     def blocks(self) -> int:
-        return -(-self.width // self.block)
+        """At least one, if of no bits: then nothing is less, and all is equal."""
+        return max(1, -(-self.width // self.block))
 
     @cached_property
     def table_words(self) -> int:
@@ -102,11 +102,9 @@ class CompareSpec:
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Of the comparison of n elements: `words` of a bit each, in `superblocks` of `width` words a plane; words of the
-    `tables`, of what each level has `opened` and of its `products`, of `packed` bits, and of the `sign`, which an
-    equality lacks."""
+    """Of the comparison of n elements: `superblocks` of `width` words a plane; words of the `tables`, of what each
+    level has `opened` and of its `products`, of `packed` bits, and of the `sign`, which an equality lacks."""
 
-    words: int
     superblocks: int
     width: int
     tables: int
@@ -120,8 +118,8 @@ class Sizes:
 def sizes(spec: CompareSpec, n: int) -> Sizes:
     words, width, packed = padded(n) // 64, words_per_plane(n), -(-n // 64)
     sign = 0 if spec.equal or spec.drop + spec.width > 63 else packed
-    opened, products = (tuple(words * n for n in each) for each in (spec.opened, spec.products))
-    return Sizes(words, words // width, width, words * spec.table_words, opened, products, packed, sign)
+    opened, products = (tuple(words * planes for planes in each) for each in (spec.opened, spec.products))
+    return Sizes(words // width, width, words * spec.table_words, opened, products, packed, sign)
 
 
 def _node(first: int, k: int, need_eq: bool, equal: bool, opened: int, shared: int) -> Node:
@@ -149,7 +147,7 @@ def _level(inputs: int, radix: int, equal: bool) -> Level:
         node = _node(first, k, i > 0, equal, opened, shared)
         nodes.append(node)
         first, opened, shared = first + k, opened + len(node.symbols), shared + len(node.products)
-    return Level(tuple(nodes), inputs, opened, shared)
+    return Level(tuple(nodes), opened, shared)
 
 
 def _tree(blocks: int, radices: tuple[int, ...], equal: bool) -> tuple[Level, ...]:
@@ -165,7 +163,7 @@ def _spec(drop: int, width: int, block: int, radix: int, equal: bool) -> Compare
     """The tree with the fewest rounds at this largest radix, and of those the one with the least traffic."""
     if not (drop >= 0 and width >= 0 and drop + width <= 64 and block in LANE_TYPES and radix >= 2):
         raise ValueError(f"cannot compare {width} bits above {drop} in blocks of {block} with radix {radix}")
-    blocks, rounds = -(-width // block), 0
+    blocks, rounds = max(1, -(-width // block)), 0
     while radix**rounds < blocks:
         rounds += 1
     choices = [r for r in cartesian(range(2, radix + 1), repeat=rounds) if prod(r) >= blocks]

@@ -14,7 +14,7 @@ _NATIVE_BLOCKS = (4, 6)
 
 
 @cache
-def _tree(spec: CompareSpec, lead: bool = True) -> _native.Tree | None:
+def _tree(spec: CompareSpec, lead: bool) -> _native.Tree | None:
     """The native module's form of a comparison; None where it has none."""
     if spec.block not in _NATIVE_BLOCKS or not spec.width:
         return None
@@ -32,7 +32,7 @@ def deal_tables(
     mask: Source, n: int, spec: CompareSpec, less: tuple[Drawing, ...] = ()
 ) -> tuple[np.ndarray, np.ndarray]:
     """The tables of n masks less what others draw of them, and the masks' signs; see reference_blocks.deal_tables."""
-    if _tree(spec) is None or not drawable(less):
+    if _tree(spec, True) is None or not drawable(less):
         return reference_blocks.deal_tables(mask, n, spec, less)
     size = blocks.sizes(spec, n)
     tables, sign = np.empty(size.tables, WORD), np.empty(size.sign, WORD)
@@ -42,27 +42,25 @@ def deal_tables(
 
 def deal_products(spec: CompareSpec, number: int, n: int, masks: Source, less: tuple[Drawing, ...] = ()) -> np.ndarray:
     """The products of the masks of a level's opened planes; see reference_blocks.deal_products."""
-    tree, size = _tree(spec), blocks.sizes(spec, n)
+    tree, size = _tree(spec, True), blocks.sizes(spec, n)
     if tree is None or not less:
         return reference_blocks.deal_products(spec, number, n, masks, less)
     out = np.empty(size.products[number], WORD)
-    _native.deal_products(tree, number, size.superblocks, size.width, masks, less, out)
+    _native.deal_products(tree, number, n, size.width, masks, less, out)
     return out
 
 
 class Climb:
     """See reference_blocks.Climb."""
 
-    __slots__ = ("at", "climb", "opened", "packed")
+    __slots__ = ("climb", "packed")
 
     def __init__(self, tree: _native.Tree, spec: CompareSpec, n: int) -> None:
         size = blocks.sizes(spec, n)
-        self.climb, self.at = _native.Climb(tree, n, size.width), 0
-        self.opened, self.packed = size.opened, size.packed
+        self.climb, self.packed = _native.Climb(tree, n, size.width), size.packed
 
     def open(self, opened: np.ndarray, share: Source, mask: Source) -> np.ndarray:
-        out = np.empty(self.opened[self.at], WORD)
-        self.at += 1
+        out = np.empty(self.climb.width, WORD)
         _native.climb(self.climb, np.ascontiguousarray(opened), share, mask, out)
         return out
 

@@ -156,14 +156,20 @@ class Climb:
 
     def open(self, opened: np.ndarray, share: Source, mask: Source) -> np.ndarray:
         """The words that the next level opens under `mask`, from what was opened last (D at first) and my share of what
-        the dealer shared for that (the tables at first, then products)."""
+        the dealer shared for that (the tables at first, then products). ValueError where no level is left."""
+        if self.at >= len(self.spec.levels):
+            raise ValueError("the tree has fewer levels")
         self._advance(opened, share)
         self.mask, self.at = mask, self.at + 1
         return gather(self.spec.levels[self.at - 1], self.lt, self.eq, mask).ravel()
 
     def close(self, opened: np.ndarray, share: Source) -> np.ndarray:
-        """My share of the result as packed bits, after the last opening; without bit drop + width of l."""
+        """My share of the result as packed bits, once, after the last opening; without bit drop + width of l.
+        ValueError out of turn."""
+        if self.at != len(self.spec.levels):
+            raise ValueError("it is not at the top, or has been closed")
         self._advance(opened, share)
+        self.at += 1
         bits = (self.eq if self.spec.equal else self.lt).ravel()[: -(-self.n // 64)]
         return bits ^ self.sign if self.lead and self.sign.size else bits
 

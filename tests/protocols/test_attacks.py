@@ -109,7 +109,9 @@ def test_hostile_plans_are_refused_as_plans(rows):
         Plan.from_bytes(encoded(*rows))
 
 
-def test_a_sign_beyond_what_a_truncation_left_is_refused():
-    data = encoded(INPUT, ["truncate", [0], [18]], ["msb", [1], [45, 2]], outputs=[2])
-    with pytest.raises(PlanError, match="msb above bit 63"):
+@pytest.mark.parametrize("drop", [44, 45])
+def test_a_sign_beyond_what_a_truncation_left_is_refused(drop):
+    """A window of one bit has no room for the truncation's coin."""
+    data = encoded(INPUT, ["truncate", [0], [18]], ["msb", [1], [drop, 2]], outputs=[2])
+    with pytest.raises(PlanError, match=f"msb above bit {18 + drop}"):
         schedule(Plan.from_bytes(data), 2)

@@ -37,7 +37,7 @@ def compare(rng, n: int, size: int, spec: blocks.CompareSpec) -> tuple[np.ndarra
 @pytest.mark.parametrize("size", [0, 1, 63, 64, 4096, 5000])
 @pytest.mark.parametrize(("block", "radix"), [(4, 4), (6, 8), (3, 2), (5, 3)])
 def test_comparison(n, size, block, radix, rng):
-    for drop, width in [(0, 63), (0, 47), (18, 44), (0, 32), (10, 20), (0, 3), (0, 1), (0, 64)]:
+    for drop, width in [(0, 63), (0, 47), (18, 44), (0, 32), (10, 20), (0, 3), (0, 1), (0, 64), (62, 0)]:
         for spec in (blocks.compare_spec(drop, width, block, radix), blocks.equal_spec(width, drop, block, radix)):
             got, expected = compare(rng, n, size, spec)
             np.testing.assert_array_equal(got, expected)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from mpcrt.ring import blocks, reference
 
 compiled = pytest.importorskip("mpcrt.ring.compiled", exc_type=ImportError)
+_native = pytest.importorskip("mpcrt.ring._native", exc_type=ImportError)
 few = settings(max_examples=25, deadline=None)
 
 
@@ -70,24 +71,61 @@ def test_comparison(spec, n, seed, lead, parties, others):
     assert np.array_equal(mine, wanted)
 
 
-def test_what_does_not_fit_is_refused():
-    """By a climb: sizes, levels out of turn; by a tree: programs that reach outside."""
-    spec, rng = blocks.compare_spec(0, 47), np.random.default_rng()
+def test_what_does_not_fit_is_refused(rng):
+    """Sizes, no mask; and then what fits is taken."""
+    spec = blocks.compare_spec(0, 47)
     size = blocks.sizes(spec, 8)
     d, tables, mask = words(rng, 8), words(rng, size.tables), words(rng, size.opened[0])
     climb = compiled.climb(spec, 8, True)
-    with pytest.raises(ValueError, match="levels are left"):
-        climb.close(d, tables)
-    for wrong in ((words(rng, 9), tables, mask), (d, tables[1:], mask), (d, tables, mask[1:])):
+    for wrong in ((words(rng, 9), tables, mask), (d, tables[1:], mask), (d, tables, mask[1:]), (d, tables, ())):
         with pytest.raises(ValueError):
-            compiled.climb(spec, 8, True).open(*wrong)
+            climb.open(*wrong)
     opened = climb.open(d, tables, mask)
+    products, mask = words(rng, size.products[0]), words(rng, size.opened[1])
+    for wrong in ((opened[1:], products, mask), (opened, products[1:], mask), (opened, products, ())):
+        with pytest.raises(ValueError):
+            climb.open(*wrong)
+    climb.open(opened, products, mask)
+
+
+@pytest.mark.parametrize("kernels", [compiled, reference])
+def test_a_climb_takes_its_turns(kernels, rng):
+    """Each level once, then the end, once."""
+    spec = blocks.compare_spec(0, 47)
+    size, climb = blocks.sizes(spec, 8), kernels.climb(spec, 8, True)
+    opened, share = words(rng, 8), words(rng, size.tables)
+    for number, count in enumerate(size.opened):
+        with pytest.raises(ValueError, match="at the top"):
+            climb.close(opened, share)
+        opened, share = climb.open(opened, share, words(rng, count)), words(rng, size.products[number])
     with pytest.raises(ValueError):
-        climb.open(opened[1:], words(rng, size.products[0]), words(rng, size.opened[1]))
-    native = pytest.importorskip("mpcrt.ring._native")
-    tree, row = native.Tree(0, 47, 4, False, True), np.zeros((1, 7), np.int32)
-    for at, value in ((1, 1), (2, 9), (3, 5), (4, -1), (0, 4)):
-        bad = row.copy()
-        bad[0, at] = value
-        with pytest.raises(ValueError, match="outside its arrays"):
-            tree.add(1, 1, 1, bad, row, row)
+        climb.open(opened, share, words(rng, 0))
+    climb.close(opened, share)
+    with pytest.raises(ValueError, match="has been closed"):
+        climb.close(opened, share)
+    with pytest.raises(ValueError):
+        climb.open(opened, share, words(rng, 0))
+
+
+@pytest.mark.parametrize("program", range(3))
+@pytest.mark.parametrize(("at", "value"), [(0, 4), (1, 2), (1, -1), (2, 9), (3, 7), (4, -1), (5, 8), (6, 1 << 20)])
+def test_programs_stay_within_their_arrays(program, at, value):
+    row = np.array([[1, 0, 0, 0, 0, 0, 0]], np.int32)
+    bad, tree = row.copy(), _native.Tree(0, 4, 4, False, True)
+    tree.add(1, 1, 1, row, row, row)
+    bad[0, at] = value
+    if (at, value) == (3, 7):  # scratch has this many planes
+        bad[0, 4] = _native.MOST_TEMPORARIES
+    with pytest.raises(ValueError, match="outside its arrays"):
+        tree.add(1, 1, 1, *(bad if i == program else row for i in range(3)))
+
+
+def test_a_tree_has_one_root(rng):
+    row = np.zeros((0, 7), np.int32)
+    for roots in (0, 2):
+        tree = _native.Tree(0, 8, 4, False, True)
+        tree.add(1, 1, roots, row, row, row)
+        climb, d, opened = _native.Climb(tree, 8, 1), words(rng, 8), words(rng, 1)
+        _native.climb(climb, d, words(rng, 32), opened, np.empty(1, np.uint64))
+        with pytest.raises(ValueError, match="one root"):
+            _native.climbed(climb, opened, opened, np.empty(1, np.uint64))

@@ -18,6 +18,7 @@ Digits digits_of(int drop, int width, int block) {
 
 Extent extent_of(size_t n, int words_per_plane) {
     require(words_per_plane == 1 || words_per_plane == 8, "a plane of a superblock has 1 or 8 words");
+    require(n < 1ull << 40, "too many elements");  // so that no number of words wraps around
     return {n, words_per_plane};
 }
 
@@ -116,10 +117,9 @@ struct Tree {
 };
 
 // The products of the masks of a level's opened planes, less what others draw of them.
-void deal_products(const Tree& tree, size_t number, size_t superblocks, int words, nb::handle masks, nb::handle less,
-                   FlatOut out) {
-    extent_of(0, words);
+void deal_products(const Tree& tree, size_t number, size_t n, int words, nb::handle masks, nb::handle less, FlatOut out) {
     const Level& level = tree.level(number);
+    const size_t superblocks = extent_of(n, words).superblocks();
     require(out.size() == superblocks * level.products * words, "the products do not fit");
     const Operand l(masks, superblocks * level.opened * words, false, true), others(less, out.size(), false, true);
     const Source &drawn = l, &rest = others;
@@ -143,24 +143,28 @@ class Climb {
         const Source& source = drawn;
         require(source.given() || !out.size(), "what is opened is masked");
         advance(opened, share);
-        uint64_t* const masked = out.data();
-        const Source less = of(tree.equal ? eq : lt), same = of(eq);
-        {
-            nb::gil_scoped_release release;
-            level.gather.run(extent.superblocks(), extent.words_per_plane, {masked}, {&less, &same, &source});
-        }
         mask = std::move(under);
         ++at;
+        uint64_t* const masked = out.data();
+        const Source lts = of(tree.equal ? eq : lt), eqs = of(eq);
+        nb::gil_scoped_release release;
+        level.gather.run(extent.superblocks(), extent.words_per_plane, {masked}, {&lts, &eqs, &source});
     }
 
     // The result, packed bits, after the last opening.
     void close(Flat opened, nb::handle share, FlatOut out) {
-        require(at == tree.levels.size(), "levels are left");
+        const size_t levels = tree.levels.size();
+        require(at == levels, "it is not at the top, or has been closed");
+        require((levels ? tree.levels.back().nodes : tree.digits.blocks()) == 1, "the tree has one root");
         require(out.size() == (extent.n + 63) / 64, "the bits do not fit");
         advance(opened, share);
+        ++at;
         const uint64_t* const bits = tree.equal ? eq.get() : lt.get();
-        for (size_t i = 0; i < out.size(); ++i) out.data()[i] = bits[i] ^ (sign && tree.lead ? sign[i] : 0);
+        for (size_t i = 0; i < out.size(); ++i) out.data()[i] = bits[i] ^ (sign ? sign[i] : 0);
     }
+
+    // Words that `open` writes next.
+    size_t width() const { return at < tree.levels.size() ? words(tree.levels[at].opened) : 0; }
 
   private:
     using Memory = std::unique_ptr<uint64_t[]>;
@@ -183,7 +187,8 @@ class Climb {
         require((source.given() || !planes) && opened.size() == extent.n, "there is a table for each block of each element");
         eq = memory(planes);
         if (!tree.equal) lt = memory(planes);
-        if (!tree.equal && tree.digits.drop + tree.digits.width < 64) sign = memory((extent.n + 63) / 64);
+        const bool signs = tree.lead && !tree.equal && tree.digits.drop + tree.digits.width < 64;
+        if (signs) sign = memory((extent.n + 63) / 64);
         const uint64_t* const d = opened.data();
         nb::gil_scoped_release release;
         kernels().look_up(d, extent, tree.digits, source, tree.equal, tree.lead, lt.get(), eq.get(), sign.get());
@@ -193,21 +198,21 @@ class Climb {
         const Level& level = tree.levels[at - 1];
         require(opened.size() == words(level.opened), "a level opened another number of words");
         const Operand masks(mask, opened.size(), false, true), products(share, words(level.products), false, true);
-        const Source &m = masks, &p = products, less = of(tree.equal ? eq : lt), same = of(eq), values{opened.data(), 0, {}};
+        const Source &m = masks, &p = products, lts = of(tree.equal ? eq : lt), eqs = of(eq), values{opened.data(), 0, {}};
         require(p.given() || !level.products, "a level has products");
-        Memory less_above = memory(words(level.nodes)), same_above = memory(words(level.nodes));
+        Memory lt_above = memory(words(level.nodes)), eq_above = memory(words(level.nodes));
         {
             nb::gil_scoped_release release;
-            level.evaluate.run(extent.superblocks(), extent.words_per_plane, {less_above.get(), same_above.get()},
-                               {&values, &m, &p, &less, &same});
+            level.evaluate.run(extent.superblocks(), extent.words_per_plane, {lt_above.get(), eq_above.get()},
+                               {&values, &m, &p, &lts, &eqs});
         }
-        lt = std::move(less_above), eq = std::move(same_above);
+        lt = std::move(lt_above), eq = std::move(eq_above);
     }
 
     const Tree& tree;
     Extent extent;
-    size_t at = 0;  // the level that is opened next
-    Memory lt, eq, sign;  // an equality has no use for lt
+    size_t at = 0;  // the level that is opened next; one more than there are when it is closed
+    Memory lt, eq, sign;  // of an equality only eq counts; the lead adds the sign
     nb::object mask;  // of what was opened last
 };
 
@@ -221,14 +226,14 @@ void bind_compare(nb::module_& m) {
         .def(nb::init<int, int, int, bool, bool>(), "drop"_a, "width"_a, "block"_a, "equal"_a, "lead"_a)
         .def("add", &Tree::add, "opened"_a, "products"_a, "nodes"_a, "gather"_a.noconvert(), "deal"_a.noconvert(),
              "evaluate"_a.noconvert());
-    m.def("deal_products", deal_products, "tree"_a, "level"_a, "superblocks"_a, "words_per_plane"_a, "masks"_a.none(),
+    m.def("deal_products", deal_products, "tree"_a, "level"_a, "n"_a, "words_per_plane"_a, "masks"_a.none(),
           "less"_a, "out"_a.noconvert());
     nb::class_<Climb>(m, "Climb")
-        .def(nb::init<const Tree&, size_t, int>(), nb::keep_alive<1, 2>(), "tree"_a, "n"_a, "words_per_plane"_a);
-    // functions, as all kernels are
+        .def(nb::init<const Tree&, size_t, int>(), nb::keep_alive<1, 2>(), "tree"_a, "n"_a, "words_per_plane"_a)
+        .def_prop_ro("width", &Climb::width);
+    // no methods: benchmarks/steps.py tells kernels from Python by the module's functions
     m.def("climb", &Climb::open, "climb"_a, "opened"_a.noconvert(), "share"_a, "mask"_a, "out"_a.noconvert());
     m.def("climbed", &Climb::close, "climb"_a, "opened"_a.noconvert(), "share"_a, "out"_a.noconvert());
-    m.attr("TEMPORARIES") = temporaries;
     m.attr("MOST_TEMPORARIES") = most_temporaries;
 }
 
