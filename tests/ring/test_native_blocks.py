@@ -71,8 +71,9 @@ def test_comparison(spec, n, seed, lead, parties, others):
     assert np.array_equal(mine, wanted)
 
 
-def test_what_does_not_fit_is_refused(rng):
+def test_what_does_not_fit_is_refused():
     """Sizes, no mask; and then what fits is taken."""
+    rng = np.random.default_rng(1)
     spec = blocks.compare_spec(0, 47)
     size = blocks.sizes(spec, 8)
     d, tables, mask = words(rng, 8), words(rng, size.tables), words(rng, size.opened[0])
@@ -89,8 +90,9 @@ def test_what_does_not_fit_is_refused(rng):
 
 
 @pytest.mark.parametrize("kernels", [compiled, reference])
-def test_a_climb_takes_its_turns(kernels, rng):
+def test_a_climb_takes_its_turns(kernels):
     """Each level once, then the end, once."""
+    rng = np.random.default_rng(1)
     spec = blocks.compare_spec(0, 47)
     size, climb = blocks.sizes(spec, 8), kernels.climb(spec, 8, True)
     opened, share = words(rng, 8), words(rng, size.tables)
@@ -120,8 +122,8 @@ def test_programs_stay_within_their_arrays(program, at, value):
         tree.add(1, 1, 1, *(bad if i == program else row for i in range(3)))
 
 
-def test_a_tree_has_one_root(rng):
-    row = np.zeros((0, 7), np.int32)
+def test_a_tree_has_one_root():
+    rng, row = np.random.default_rng(1), np.zeros((0, 7), np.int32)
     for roots in (0, 2):
         tree = _native.Tree(0, 8, 4, False, True)
         tree.add(1, 1, roots, row, row, row)
