@@ -319,14 +319,16 @@ def smooth(b: Builder, steps: int):
 
 
 def transformer(steps: int) -> Plan:
-    """GPT-2's blocks as JAX traces them, small: what a plan op of a model takes on average."""
+    """GPT-2's blocks as JAX traces them, 16 wide, 4 tokens: what a plan op of a model takes on average."""
     import jax
     from gpt2 import case
 
     from mpcrt.tracing import Abstract, trace
 
+    def abstract(tree, owner: str):
+        return jax.tree.map(lambda a: Abstract(a.shape, a.dtype, f"private({owner})"), tree)
+
     function, (ids, weights) = case(max(1, steps // 300), width=16, vocabulary=8, count=4)()
-    abstract = lambda tree, owner: jax.tree.map(lambda a: Abstract(a.shape, a.dtype, f"private({owner})"), tree)  # noqa: E731
     return trace(function, (abstract(ids, "bob"), abstract(weights, "alice")), parties=PARTIES).plan
 
 
