@@ -78,8 +78,9 @@ class World:
         return code
 
     def left(self) -> list[object]:
-        """Processes, files and ports that are still there."""
-        pids = [int(file.read_text()) for file in self.pids.iterdir()]
+        """Parties' processes, files and ports that are still there. What a party started is no child of the launcher's:
+        it has been killed, but is gone only a moment later."""
+        pids = [int((self.pids / name).read_text()) for name in NAMES if (self.pids / name).exists()]
         busy = []
         for party in self.config.parties.values():
             assert party.bind is not None
