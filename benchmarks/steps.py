@@ -120,7 +120,7 @@ class Slices:
 
     def begin(self, schedule: Schedule, step: Step | None) -> None:
         self.slice()
-        self.within.append("exchange" if step is None else step.rule)
+        self.within.append("exchange" if step is None else step.name)
         self.mark()
 
     def end(self) -> None:
@@ -368,7 +368,7 @@ def main() -> None:
         alone = isolated(PLANS[name](given.steps), apart)
         lowered = alone.schedule
         spent = {who: alone.spent(who, given.reps) for who in NAMES}
-        of = Counter(s.rule for s in lowered.steps) + Counter(
+        of = Counter(s.name for s in lowered.steps) + Counter(
             {"exchange": lowered.rounds, "between": len(lowered.steps)}
         )
         python, inside = ({who: each(spent[who][i].total(), len(lowered.steps)) for who in NAMES} for i in (0, 1))

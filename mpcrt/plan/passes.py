@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 
-from mpcrt.plan.schedule import Step
+from mpcrt.plan.schedule import CHUNK, Step
 
 
 def alive(steps: list[Step], outputs: Iterable[int]) -> list[Step]:
@@ -35,22 +35,52 @@ def urgent_first(level: list[Step]) -> tuple[tuple[Step, ...], int]:
     return (*reversed(urgent), *reversed(rest)), len(urgent)
 
 
-FUSED = {("product", "expose"): "expose_product", ("fork_shares", "unfork"): "settle"}
+FUSED = {
+    "expose": ("product", "expose_product"), "unfork": ("fork_shares", "settle"), "select": ("lift", "lift_select"),
+}  # fmt: skip
+"""A rule, the one that it may follow in a step, and the rule of both."""
+
+
+def used(steps: list[Step], outputs: tuple[int, ...]) -> tuple[dict[int, Step], Counter]:
+    """The step that makes each value, and how often the value is used."""
+    made = {v: s for s in steps for v in s.results}
+    return made, Counter(v for s in steps for v in s.operands) + Counter(outputs)
 
 
 def fused(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
     """Pairs of steps that go chunk by chunk in one, where nothing else uses what the first makes."""
-    users = Counter(v for s in steps for v in s.operands) + Counter(outputs)
-    made = {v: s for s in steps for v in s.results}
+    made, users = used(steps, outputs)
     replaced: dict[int, Step] = {}
     gone = set()
     for step in steps:
-        first = made.get(step.operands[0]) if step.operands else None
-        rule = FUSED.get((first.rule, step.rule)) if first is not None else None
-        if first is None or rule is None or users[step.operands[0]] > 1 or first.attrs.get("op", "mul") != "mul":
+        before, rule = FUSED.get(step.rule, ("", ""))
+        between = [v for v in step.operands if v in made and made[v].rule == before and users[v] == 1]
+        if not between:
             continue
+        first = made[between[0]]
+        if first.start != step.start or first.attrs.get("op", "mul") != "mul":
+            continue
+        others = [v for v in step.operands if v not in (*between, *first.operands)]
         replaced[step.number] = replace(
-            step, rule=rule, operands=first.operands, attrs=first.attrs, start=first.start, chunked=True
+            step, rule=rule, operands=(*first.operands, *others), attrs=first.attrs, start=first.start, chunked=True
         )
         gone.add(first.number)
+    return [replaced.get(s.number, s) for s in steps if s.number not in gone]
+
+
+def exposed(steps: list[Step], outputs: tuple[int, ...]) -> list[Step]:
+    """Exposures in the step that makes the value, where nothing else uses that and both go by the same chunks."""
+    made, users = used(steps, outputs)
+    replaced: dict[int, Step] = {}
+    gone = set()
+    for step in steps:
+        first = made.get(step.operands[0]) if step.rule == "expose" else None
+        if first is None or first.rule == "loop" or users[step.operands[0]] > 1:
+            continue
+        chunk = first.attrs.get("chunk", CHUNK)
+        if first.size <= chunk or (first.chunked and chunk == CHUNK):
+            replaced[step.number] = replace(
+                first, number=step.number, results=step.results, rounds=first.rounds + 1, exposes=step.operands[0]
+            )
+            gone.add(first.number)
     return [replaced.get(s.number, s) for s in steps if s.number not in gone]

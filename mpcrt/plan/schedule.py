@@ -65,7 +65,7 @@ class Held:
 @dataclass(frozen=True, slots=True)
 class Step:
     """`number` is unique in the plan, loop bodies included: the `op` of PRG positions. `node`: the plan's node it
-    serves."""
+    serves. `exposes`: the value that the rule makes, where the step then exposes it and has the wire as its result."""
 
     number: int
     rule: str
@@ -77,6 +77,17 @@ class Step:
     size: int
     chunked: bool
     node: int
+    exposes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The rule, and whether what it makes is exposed."""
+        return self.rule if self.exposes is None else f"{self.rule}+expose"
+
+    @property
+    def exposing(self) -> bool:
+        """Whether its result is what it opened, under a fresh mask."""
+        return self.exposes is not None or self.rule in ("expose", "expose_product")
 
     def chunks(self) -> Iterator[tuple[int, int, int]]:
         """(index, low, high) of the elements of each chunk."""
@@ -119,7 +130,7 @@ class Schedule:
         for s in self.steps:
             attrs = [(k, v) for k, v in sorted(s.attrs.items()) if k not in ("node", "body")]
             body = s.attrs["body"].digest if s.rule == "loop" else ""
-            rows.append(f"{s.number} {s.rule} {s.operands} {s.results} {s.start} {s.size} {s.chunked} {attrs} {body}")
+            rows.append(f"{s.number} {s.name} {s.operands} {s.results} {s.start} {s.size} {s.chunked} {attrs} {body}")
         rows += [f"{count} {[s.number for s in level]}" for count, level in zip(self.urgent, self.levels, strict=True)]
         return hashlib.sha256("\n".join(rows).encode()).hexdigest()
 
@@ -139,7 +150,7 @@ class Schedule:
         for s in sorted(self.steps, key=lambda s: (s.start, s.number)):
             results = ", ".join(f"%{v}:{self.held[v].rep}{'+L' if self.held[v].deferred else ''}" for v in s.results)
             operands = ", ".join(f"%{v}" for v in s.operands)
-            lines.append(f"{indent}[{s.start}] #{s.number} {s.rule}({operands}) -> {results}")
+            lines.append(f"{indent}[{s.start}] #{s.number} {s.name}({operands}) -> {results}")
             if s.rule == "loop":
                 lines += s.attrs["body"].format(indent + "    ")
         return lines

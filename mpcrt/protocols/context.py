@@ -117,7 +117,7 @@ class OnlineContext(Context):
         """Asks to open the sum over parties of `share` + fresh mask: yield it to get the words."""
         ((generator, stream, offset),) = self.fresh(role, share.size)
         mine = generator.words(stream, share.size, offset)
-        mine += share
+        mine += share if share.ndim == 1 else share.reshape(-1)
         return self.opening(mine, False, out)
 
     def open_bits(self, share: np.ndarray, role: int, out: np.ndarray | None = None) -> "OnlineContext":

@@ -45,13 +45,17 @@ def cost(schedule: Schedule) -> Cost:
 
 def step_cost(schedule: Schedule, step: Step) -> tuple[np.ndarray, int]:
     """(bytes each party sends, bytes from the dealer) of a step that is no loop."""
-    rule = RULES[step.rule].cost
-    assert rule is not None, step.rule
+    rules = [RULES[step.rule].cost]
+    if step.exposes is not None:
+        rules.append(RULES["expose"].cost)
     operands = tuple(schedule.held[v] for v in step.operands)
     sent, dealt = np.zeros(schedule.parties, np.int64), 0
     for _, low, high in step.chunks():
-        traffic = rule(Shape(high - low, step, operands, schedule.held[step.results[0]]))
-        for size in traffic.openings:
-            sent += np.array(opening_bytes(size, schedule.parties), np.int64)
-        dealt += traffic.dealt
+        shape = Shape(high - low, step, operands, schedule.held[step.results[0]])
+        for rule in rules:
+            assert rule is not None, step.name
+            traffic = rule(shape)
+            for size in traffic.openings:
+                sent += np.array(opening_bytes(size, schedule.parties), np.int64)
+            dealt += traffic.dealt
     return sent, dealt

@@ -37,7 +37,7 @@ class DealerRun:
     def rule(self, rule: Rule, step: Step, held: Held) -> tuple:
         """A step's rule, what assembles its value, and whether its chunks fill one array: the masks of an exposure that
         absorbs a deferred term."""
-        fills = step.rule.startswith("expose") and held.rep == "opened" and not held.bit
+        fills = step.exposing and held.rep == "opened" and not held.bit
         return rule.dealer, rule.assemble_dealer, fills
 
     def submit(self, ctx: DealerContext) -> None:

@@ -99,7 +99,8 @@ class Execution:
             if stage.local:
                 values[stage.result] = stage.function(*operands)
             elif stage.single:
-                ctx = context(run, stage, self.stream | stage.stream, stage.whole, operands)
+                kept = operands if stage.keeps else ()
+                ctx = context(run, stage, self.stream | stage.stream, stage.whole, kept)
                 self.begin(ctx, [flat(v) for v in operands] if stage.deep else operands)
             else:
                 self.start(stage, operands)
@@ -134,7 +135,7 @@ class Execution:
         if not step.chunked:
             self.values[stage.result] = stage.function(whole, *operands)
             return
-        job = Job(whole, operands, len(stage.chunks))
+        job = Job(whole, operands if stage.keeps else (), len(stage.chunks))
         bit = stage.shape is None
         if stage.fills:
             job.out = np.empty((step.size + 63) >> 6 if bit else step.size, np.uint64)

@@ -9,6 +9,8 @@ from typing import Any
 from mpcrt.plan.schedule import Held, Schedule, Step
 from mpcrt.protocols import ops  # noqa: F401  registers the rules
 from mpcrt.protocols.context import stream_of
+from mpcrt.protocols.ops.exposure import followed
+from mpcrt.protocols.ops.linear import packed_bits
 from mpcrt.protocols.plaintext import apply_to
 from mpcrt.protocols.rules import RULES, Fixed, Rule
 
@@ -20,10 +22,10 @@ LARGE = 1 << 12
 class Stage:
     """A step as it runs. `take` gives its operands of all values; `freed`: values that no later step starts with.
     `local`: whether `function` is of the operands alone; else it is this reader's rule, and `assemble` makes the value
-    of the chunks' results. `fills`: whether chunks write to one array; `shape`: the value's, None for bits. `single`:
-    whether it goes by chunks and has one; `deep`: whether an operand has more or fewer axes than one. `chunks`: (index,
-    low, elements, number of the receiver); `whole`: all of it, as one. `stream`: the step's part of its stream
-    number."""
+    of the chunks' results, and of the operands where it `keeps` them. `fills`: whether chunks write to one array;
+    `shape`: the value's, None for bits. `single`: whether its rule sees one chunk, which is all of it; `deep`: whether
+    an operand of chunks has more or fewer axes than one. `chunks`: (index, low, elements, number of the receiver);
+    `whole`: all of it, as one. `stream`: the step's part of its stream number."""
 
     step: Step
     attrs: dict
@@ -35,6 +37,7 @@ class Stage:
     local: bool
     function: Any
     assemble: Any
+    keeps: bool
     fills: bool
     kinds: tuple[Held, ...]
     held: Held
@@ -71,6 +74,8 @@ def made(schedule: Schedule, run) -> Lineup:
     for step in schedule.steps:
         if step.rule == "public" and constant.issuperset(step.results):
             values[step.results[0]] = apply_to(step.attrs["node"], *(values[v] for v in step.operands))
+    for v in only_linear(schedule):
+        values[v] = packed_bits(values[v])
     stays = constant.union(schedule.inputs, schedule.outputs)
     later: set[int] = set()
     levels = []
@@ -86,22 +91,34 @@ def made(schedule: Schedule, run) -> Lineup:
     return Lineup(tuple(reversed(levels)), tuple(values))
 
 
+def only_linear(schedule: Schedule) -> set[int]:
+    """The constant bits that linear steps alone use: those take them packed, as what they are added to is."""
+    others = {v for s in schedule.steps if s.rule not in ("linear", "pending") for v in s.operands}
+    return {v for v in schedule.constant if schedule.held[v].bit} - others.union(schedule.outputs)
+
+
 def stage(schedule: Schedule, step: Step, freed: tuple[int, ...], run) -> Stage:
     kinds, held = tuple(schedule.held[v] for v in step.operands), schedule.held[step.results[0]]
-    rule, local, fixed = RULES.get(step.rule, Rule()), False, Fixed(step.attrs, kinds, held, run.lead)
+    rule, local = RULES.get(step.rule, Rule()), False
+    fixed = Fixed(step.attrs, kinds, held if step.exposes is None else schedule.held[step.exposes], run.lead)
     function, assemble, fills = run.rule(rule, step, held)
     if step.rule == "public":
         local, function = True, partial(apply_to, step.attrs["node"])
     elif rule.local:
         local, function = True, function(fixed)
+    if step.exposes is not None:
+        expose, assemble, fills = run.rule(RULES["expose"], step, held)
+        function, local = followed(function, local, expose), False
+    keeps = assemble is not None and not step.exposing
     chunks = tuple((i, low, high - low, receiver(step, i, high - low, run.parties)) for i, low, high in step.chunks())
     whole = 0, 0, step.size, chunks[0][3]
-    bits, deep = tuple(h.bit for h in kinds), any(len(h.type.shape) != 1 for h in kinds)
+    single = len(chunks) == 1 and (step.chunked or step.exposes is not None)
+    bits, deep = tuple(h.bit for h in kinds), step.chunked and any(len(h.type.shape) != 1 for h in kinds)
     facts = rule.facts(fixed) if rule.facts is not None else None
     return Stage(
         step, step.attrs, facts, step.operands, taker(step.operands), step.results[0], freed, local, function, assemble,
-        fills, kinds, held, None if held.bit else held.type.shape, step.chunked and len(chunks) == 1, bits, deep, whole,
-        chunks, stream_of(0, 0, step.number),
+        keeps, fills, kinds, held, None if held.bit else held.type.shape, single, bits, deep, whole, chunks,
+        stream_of(0, 0, step.number),
     )  # fmt: skip
 
 

@@ -63,7 +63,7 @@ class OnlineRun:
 
     def rule(self, rule: Rule, step: Step, held: Held) -> tuple:
         """A step's rule, what assembles its value, and whether its chunks fill one array."""
-        return rule.online, rule.assemble_online, rule.assemble_online is None or step.rule.startswith("expose")
+        return rule.online, rule.assemble_online, rule.assemble_online is None or step.exposing
 
     tick = None
     """Nothing to do between steps."""

@@ -298,7 +298,7 @@ def describe(schedule: Schedule, step: Step, lines: list[str]) -> tuple[str, dic
     }  # fmt: skip
     if step.node < len(lines) and lines[step.node]:
         details["line"] = lines[step.node]
-    return step.rule, details
+    return step.name, details
 
 
 def unfinished(details: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mpcrt.plan import Builder, PlanError, Type
-from mpcrt.plan.schedule import Rep, schedule
+from mpcrt.plan.schedule import CHUNK, Rep, schedule
 
 
 def real(*shape, visibility="secret") -> Type:
@@ -71,17 +71,38 @@ def test_a_value_is_exposed_once_and_a_bit_opened_once():
 
     lowered = schedule(plan_of(function, real(9), real(9)), 2)
     rules = [s.rule for s in lowered.steps]
-    assert (
-        rules.count("expose") + rules.count("expose_product") == 2
-        and rules.count("lift") == 1
-        and rules.count("msb") <= 2
-    )
+    assert sum(s.exposing for s in lowered.steps) == 2 and rules.count("lift") == 1 and rules.count("msb") == 2
 
 
 def test_a_product_of_masked_wires_needs_no_correction():
     """Absorbed: its mask is s - l_x l_y, so only R and m of the truncation come from the dealer."""
     lowered = schedule(plan_of(lambda b, x, y: b.truncate(b.mul(x, y)), real(9), real(9)), 2)
     assert [s.rule for s in lowered.steps] == ["expose_product", "fork", "settle"]
+
+
+def names(function, *types) -> list[str]:
+    return [s.name for s in schedule(plan_of(function, *types), 2).steps if s.rule not in ("public", "fork")]
+
+
+def test_what_is_made_to_be_exposed_is_exposed_by_its_step():
+    """relu after relu: the sign's bits, turned round, and what they select leave with the steps that make them."""
+    once = ["msb+expose", "linear", "lift_select"]
+    assert names(lambda b, x: relu(b, relu(b, x)), real(9)) == [*once[:2], "lift_select+expose", *once]
+
+
+def test_what_is_used_elsewhere_is_exposed_by_itself():
+    def function(b, x, y):
+        u = b.select(b.negative(x), y)
+        return b.one("truncate", u, bits=4), u
+
+    assert names(function, real(9), real(9)) == ["msb+expose", "lift_select", "expose", "settle"]
+
+
+@pytest.mark.parametrize(("size", "exposed"), [(CHUNK, True), (CHUNK + 1, False)])
+def test_what_does_not_go_by_chunks_is_exposed_in_chunks(size, exposed):
+    """So that one chunk of it travels while the next is masked."""
+    found = names(lambda b, x, y: b.truncate(b.dot(x, y)), real(1, size, 2), real(1, 2, 1))
+    assert found == (["product+expose"] if exposed else ["product", "expose"]) + ["settle"]
 
 
 def test_the_schedule_is_a_function_of_the_plan():

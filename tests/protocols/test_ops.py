@@ -6,6 +6,7 @@ from harness import NAMES, check, plan_of, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpcrt import numerics
 from mpcrt.plan import OPS, PUBLIC, Builder, Type
 from mpcrt.plan.schedule import CHUNK, schedule
 from mpcrt.protocols import plaintext
@@ -273,6 +274,49 @@ def test_chunks(n, rng):
 
     outcome = check(plan_of(function, real(size), real(size)), [reals(rng, size), reals(rng, size)], n, ulp=1)
     assert outcome.rounds == 4
+
+
+def again(b, u):
+    """Something that exposes a ring element u, and shows what it is."""
+    return b.one("truncate", u, bits=4)
+
+
+def settled(b, x, y, c):
+    u, size = b.truncate(b.mul(x, y)), x.type.size
+    return b.truncate(b.dot(b.reshape(u, (size, 1, 1)), b.reshape(y, (size, 1, 1))))
+
+
+EXPOSED = {
+    "linear": lambda b, x, y, c: again(b, b.add(b.select(c, x), b.select(c, y))),
+    "linear of bits": lambda b, x, y, c: b.select(b.xor(b.negative(x), b.negative(y)), x),
+    "product": lambda b, x, y, c: again(
+        b, b.dot(b.reshape(x, (1, x.type.size, 1)), b.slice(b.reshape(y, (1, y.type.size, 1)), (0, 0, 0), (1, 1, 1)))
+    ),
+    "settle": settled,
+    "join": lambda b, x, y, c: again(b, b.truncate(b.mul(x, y))),
+    "select": lambda b, x, y, c: (again(b, b.select(c, x)), again(b, b.select(c, y))),
+    "lift_select": lambda b, x, y, c: again(b, b.select(c, x)),
+    "multiply": lambda b, x, y, c: b.truncate(b.mul(b.truncate(b.mul(x, x)), y)),
+    "onehot": lambda b, x, y, c: b.mul(*[b.one("onehot", b.to_ring(c), depth=2)] * 2),
+    "samples": lambda b, x, y, c: again(b, numerics.sigmoid(b, x)),
+    "msb": lambda b, x, y, c: b.select(b.negative(x), y),
+    "eqz": lambda b, x, y, c: b.select(b.equal(x, y), y),
+    "and": lambda b, x, y, c: b.select(b.and_(b.negative(x), c), y),
+}
+CHUNKWISE = set(EXPOSED) - {"linear", "linear of bits", "product", "onehot", "samples"}
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize(("name", "size"), [(name, 70) for name in EXPOSED] + [(name, CHUNK + 777) for name in EXPOSED])
+def test_steps_that_expose_what_they_make(name, size, n, rng):
+    """Each rule that an exposure may follow in one step: of one chunk, and of two where the rule goes by chunks."""
+    plan = plan_of(EXPOSED[name], real(size), real(size), bit(size), wires=["masked", "masked", "shared"])
+    x, y = reals(rng, size), reals(rng, size, scale=1)
+    y[::3] = x[::3]
+    ulp = 64 if name in ("settle", "multiply") else 2  # what a factor was truncated by, times the other, below 60
+    outcome = check(plan, [x, y, bits(rng, size)], n, ulp=ulp)
+    found = {s.name for s in outcome.schedule.steps}
+    assert (f"{name.split()[0]}+expose" in found) == (size < CHUNK or name in CHUNKWISE)
 
 
 @pytest.mark.parametrize("n", [2, 3])

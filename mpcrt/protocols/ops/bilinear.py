@@ -21,7 +21,7 @@ import numpy as np
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Held, Rep
 from mpcrt.protocols.context import row_words
-from mpcrt.protocols.ops.truncation import MASK
+from mpcrt.protocols.ops.exposure import MASK
 from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, facts, online, plaintext
 from mpcrt.protocols.shares import Fork, Known, Wire, sign_source
 from mpcrt.ring import kernels
@@ -145,7 +145,7 @@ def expose_product_online(ctx, x: Wire, y: Wire):
 
 
 @assemble("online", "expose_product")
-def exposed_product(ctx, opened, x: Wire, y: Wire) -> Wire:
+def exposed_product(ctx, opened) -> Wire:
     return Wire(opened, None)
 
 
@@ -155,7 +155,7 @@ def expose_product_dealer(ctx, x: Wire, y: Wire):
 
 
 @assemble("dealer", "expose_product")
-def exposed_product_mask(ctx, mask, x: Wire, y: Wire) -> Wire:
+def exposed_product_mask(ctx, mask) -> Wire:
     return Wire(None, Known(mask.reshape(-1)))
 
 

@@ -11,9 +11,11 @@ import numpy as np
 from mpcrt.plan.plan import Node
 from mpcrt.plan.schedule import Rep
 from mpcrt.protocols.ops.bilinear import shifts, vector_bytes, width_of
+from mpcrt.protocols.ops.bits import BETA, lift_cost, lift_dealer
 from mpcrt.protocols.rules import Shape, Traffic, cost, dealer, online, plaintext
 from mpcrt.protocols.shares import Share, Wire, sign_source
 from mpcrt.ring import kernels
+from mpcrt.ring.sources import Source
 
 PRODUCT = 1
 
@@ -24,9 +26,13 @@ def select(node: Node, b: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 
 @online("select")
-def select_online(ctx, b: Wire, beta: Share, x):
-    c, shared = b.opened, beta.source()
-    if ctx.operands[2].rep is Rep.PUBLIC:
+def select_online(ctx, b: Wire, beta: Share, x) -> np.ndarray:
+    return selected(ctx, b.opened, beta.source(), x)
+
+
+def selected(ctx, c: np.ndarray, shared: Source, x) -> np.ndarray:
+    """My share of b x; `shared`: of beta."""
+    if ctx.operands[-1].rep is Rep.PUBLIC:
         return kernels.select(c, shared, ctx.lead, x, out=ctx.out)
     if isinstance(x, Wire):
         (crossed,) = ctx.portions([(PRODUCT, 8)])
@@ -38,8 +44,8 @@ def select_online(ctx, b: Wire, beta: Share, x):
 
 
 @dealer("select")
-def select_dealer(ctx, b: Wire, beta: None, x):
-    if ctx.operands[2].rep is Rep.PUBLIC:
+def select_dealer(ctx, b: Wire, beta: None, x) -> None:
+    if ctx.operands[-1].rep is Rep.PUBLIC:
         return
     if isinstance(x, Wire):
         ctx.deal_rows(x.mask, [(PRODUCT, 0, 8)], bits=b.mask.words())
@@ -50,7 +56,26 @@ def select_dealer(ctx, b: Wire, beta: None, x):
 
 @cost("select")
 def select_cost(shape: Shape) -> Traffic:
-    x = shape.operands[2]
+    x = shape.operands[-1]
     if x.rep is Rep.PUBLIC:
         return Traffic()
     return Traffic((), sum(vector_bytes(shape.n, width_of(s)) for s in shifts(x)))
+
+
+# -- lift_select: both in one, where nothing else uses beta
+
+
+@online("lift_select")
+def lift_select_online(ctx, b: Wire, x) -> np.ndarray:
+    return selected(ctx, b.opened, ctx.portion(BETA, ctx.n), x)
+
+
+@dealer("lift_select")
+def lift_select_dealer(ctx, b: Wire, x) -> None:
+    lift_dealer(ctx, b)
+    select_dealer(ctx, b, None, x)
+
+
+@cost("lift_select")
+def lift_select_cost(shape: Shape) -> Traffic:
+    return Traffic((), lift_cost(shape).dealt + select_cost(shape).dealt)

@@ -62,7 +62,7 @@ def sort_keys_dealer(ctx, x: Wire) -> Wire:
 def permutation(ctx, party: str) -> np.ndarray:
     """[rows, n]: a uniform permutation of each row, known to `party` and the dealer: the order of distinct words."""
     _, rows, n = ctx.result.type.shape
-    for attempt in range(256):
+    for attempt in range(255):
         words = ctx.known_to(party, attempt, rows * n).reshape(rows, n)
         order = np.argsort(words, axis=1)
         ordered = np.take_along_axis(words, order, 1)

@@ -1,8 +1,4 @@
-"""Exposure, truncation and the dealer's corrections that turn one representation into another.
-
-expose (1 round, 8 B): parties open u_i + s_i with fresh shares s_i from PRGs, so D = x + l with l = s - L, where L
-is the deferred term: MASKED where L = 0, else OPENED. Orca, ePrint 2023/206; the product's correction is absorbed in
-the mask.
+"""Truncation, and the dealer's corrections that turn one representation into another.
 
 Truncation is local on a wire z with D = z + l, |z| < 2^62: with c = 2^62 and D' = D + c
   floor(z / 2^k) + coin = P - R + q 2^(64-k) m,   P = (D' >> k) - (c >> k),  q = 1 - msb(D'),  R = l >> k,  m = msb(l);
@@ -16,60 +12,15 @@ import numpy as np
 
 from mpcrt.plan.plan import Node
 from mpcrt.protocols.rules import Fixed, Shape, Traffic, assemble, cost, dealer, local, online, plaintext
-from mpcrt.protocols.shares import Dealt, Fork, Known, Wire, joined, sign_source
+from mpcrt.protocols.shares import Dealt, Fork, Wire, joined, sign_source
 from mpcrt.ring import kernels
 
-MASK, SHARES, TOP, SIGN = 0, 1, 2, 3  # roles
+SHARES, TOP, SIGN = 1, 2, 3  # roles
 
 
 @plaintext("truncate")
 def truncate(node: Node, x: np.ndarray) -> np.ndarray:
     return np.right_shift(x.view(np.int64), np.int64(node.attrs["bits"])).view(np.uint64)
-
-
-# -- expose
-
-
-@online("expose")
-def expose_online(ctx, u):
-    return (ctx.open_bits if ctx.result.bit else ctx.open)(u, MASK, ctx.out)
-
-
-@assemble("online", "expose")
-def expose_wire(ctx, opened, u) -> Wire:
-    mask = None
-    if ctx.result.rep == "masked":
-        size, per = (ctx.words, 1) if ctx.result.bit else (ctx.step.size, 64)
-        mask = ctx.drawn(MASK, size, per, xor=ctx.result.bit)
-    return Wire(opened, mask)
-
-
-@dealer("expose")
-def expose_dealer(ctx, deferred):
-    """l = s - L; drawn again at each use where L = 0."""
-    if ctx.result.rep == "masked" or deferred is None:
-        return None
-    if ctx.result.bit:
-        mask = ctx.mask(MASK, ctx.words, per=1, xor=True)
-        mask ^= deferred
-        return mask
-    mask = ctx.space()
-    ctx.drawn(MASK, ctx.n).fill(mask)
-    mask -= deferred
-    return mask
-
-
-@assemble("dealer", "expose")
-def expose_mask(ctx, mask, deferred) -> Wire:
-    if mask is not None:
-        return Wire(None, Known(mask.ravel()))
-    size, per = (ctx.words, 1) if ctx.result.bit else (ctx.step.size, 64)
-    return Wire(None, ctx.drawn(MASK, size, per, xor=ctx.result.bit))
-
-
-@cost("expose")
-def expose_cost(shape: Shape) -> Traffic:
-    return Traffic((8 * (shape.words if shape.result.bit else shape.n),))
 
 
 # -- mask_shares: OPENED -> MASKED
