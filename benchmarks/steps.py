@@ -10,6 +10,7 @@ that prepares a kernel's call in `ring/` included. Prints one JSON object a plan
 python   a lowered step, all of the run between kernels and links; `an op`: an op of the plan, which may be several
          steps; `a round`
 kernels  a lowered step
+whole    an op of the plan as it runs, without stamps: Python, kernels on eight elements and the played back link
 rules    Python of a step of each rule and how many there are, over all its slices where it is resumed; of a level's
          `exchange`, and of what lies `between` two steps, messages' packing included
 call     of an empty Python function on this machine at that time
@@ -45,6 +46,8 @@ from mpcrt.transport import MemoryNetwork
 PARTIES = ("alice", "bob")
 NAMES = (*PARTIES, "dealer")
 SIZE = 8
+WHOLE = 8
+"""Runs that nobody observes for each one that is."""
 
 
 class Apart:
@@ -197,6 +200,15 @@ class Isolated:
     def run(self, name: str) -> None:
         """The run of one process; always the same call, so that what was recorded fits."""
         self.readers[name].run(len(self.schedule.plan.inputs) + 1, self.schedule, self.inputs[name])
+
+    def whole(self, name: str, reps: int) -> int:
+        """Nanoseconds of a run alone that nobody observes: the least of `reps` runs."""
+        self.readers[name].observer, found = None, []
+        for _ in range(reps):
+            start = now()
+            self.run(name)
+            found.append(now() - start)
+        return min(found)
 
     def spent(self, name: str, reps: int) -> tuple[Counter, Counter]:
         """Nanoseconds of Python and of kernels by rule in a run alone: the least of each slice of `reps` runs."""
@@ -362,10 +374,15 @@ def main() -> None:
     parser.add_argument("--profile", choices=NAMES, help="print where this process's time goes")
     given = parser.parse_args()
     apart = Apart()
+    plans = {name: PLANS[name](given.steps) for name in ([given.plan] if given.plan else PLANS)}
+    whole = {}
+    for name, plan in plans.items():
+        alone = isolated(plan, apart)
+        whole[name] = {who: alone.whole(who, WHOLE * given.reps) for who in NAMES}
     apart.stamp_kernels()
     apart.calibrate()
-    for name in [given.plan] if given.plan else PLANS:
-        alone = isolated(PLANS[name](given.steps), apart)
+    for name, plan in plans.items():
+        alone = isolated(plan, apart)
         lowered = alone.schedule
         spent = {who: alone.spent(who, given.reps) for who in NAMES}
         of = Counter(s.name for s in lowered.steps) + Counter(
@@ -380,6 +397,7 @@ def main() -> None:
         of_all = {who: spent[who][0].total() for who in NAMES}
         row = {"plan": name, "steps": len(lowered.steps), "ops": nodes, "rounds": lowered.rounds, "python": python}
         row["an op"] = {who: each(total, nodes) for who, total in of_all.items()}
+        row["whole"] = {who: each(total, nodes) for who, total in whole[name].items()}
         if lowered.rounds:
             row["a round"] = {who: each(total, lowered.rounds) for who, total in of_all.items()}
         row |= {"kernels": inside, "rules": rules, "call": pace()}

@@ -23,7 +23,7 @@ def alive(steps: list[Step], outputs: Iterable[int]) -> list[Step]:
 
 def urgent_first(level: list[Step]) -> tuple[tuple[Step, ...], int]:
     """The steps of a level, those first that lead to its openings, and their number: the others run while the openings
-    travel. Loops, which exchange by themselves, come before."""
+    travel. Loops, which exchange by themselves, are among the first."""
     needed: set[int] = set()
     urgent, rest = [], []
     for step in reversed(level):

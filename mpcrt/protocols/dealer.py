@@ -46,6 +46,12 @@ class DealerRun:
     def exchange(self) -> None:
         pass
 
+    def put_aside(self) -> tuple:
+        return ()
+
+    def take_up(self, aside: tuple) -> None:
+        pass
+
     def complete(self, ctx: DealerContext) -> None:
         return None
 

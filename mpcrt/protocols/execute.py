@@ -127,7 +127,9 @@ class Execution:
         """A step that is neither local nor of one chunk: at once, chunk by chunk, or trip by trip."""
         run, step = self.run, stage.step
         if step.rule == "loop":
+            aside = run.put_aside()
             results = loop(run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
+            run.take_up(aside)
             for v, value in zip(step.results, results, strict=True):
                 self.values[v] = value
             return

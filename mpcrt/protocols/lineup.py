@@ -74,7 +74,7 @@ def made(schedule: Schedule, run) -> Lineup:
     for step in schedule.steps:
         if step.rule == "public" and constant.issuperset(step.results):
             values[step.results[0]] = apply_to(step.attrs["node"], *(values[v] for v in step.operands))
-    for v in only_linear(schedule):
+    for v in only_added(schedule):
         values[v] = packed_bits(values[v])
     stays = constant.union(schedule.inputs, schedule.outputs)
     later: set[int] = set()
@@ -91,10 +91,13 @@ def made(schedule: Schedule, run) -> Lineup:
     return Lineup(tuple(reversed(levels)), tuple(values))
 
 
-def only_linear(schedule: Schedule) -> set[int]:
-    """The constant bits that linear steps alone use: those take them packed, as what they are added to is."""
-    others = {v for s in schedule.steps if s.rule not in ("linear", "pending") for v in s.operands}
-    return {v for v in schedule.constant if schedule.held[v].bit} - others.union(schedule.outputs)
+def only_added(schedule: Schedule) -> set[int]:
+    """The constant bits that are only added to others: that takes them packed, as secret bits are."""
+    added, others = set(), set(schedule.outputs)
+    for step in schedule.steps:
+        add = step.rule == "pending" or (step.rule == "linear" and step.attrs["op"] == "xor")
+        (added if add else others).update(step.operands)
+    return {v for v in schedule.constant & added if schedule.held[v].bit} - others
 
 
 def stage(schedule: Schedule, step: Step, freed: tuple[int, ...], run) -> Stage:

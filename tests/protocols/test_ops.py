@@ -343,6 +343,31 @@ def test_loop(n, trips, rng):
     assert outcome.rounds == 2 + 5 * trips
 
 
+BESIDE = {
+    "product": lambda b, x, y: (b.mul(b.mul(x, y), b.mul(x, y)), y),
+    "relu": lambda b, x, y: (b.select(b.negative(x), x), b.mul(y, y)),
+    "later": lambda b, x, y: (b.select(b.negative(x), x), b.mul(b.select(b.negative(b.mul(y, y), 63), y), y)),
+}
+"""What opens something in the level in which a loop starts, and what the loop is given."""
+
+
+@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("size", [9, 20000])
+@pytest.mark.parametrize("name", BESIDE)
+def test_openings_beside_a_loop(name, size, n, rng):
+    """A loop exchanges openings of its own in the midst of a level; those of that level are not mixed up with them."""
+    inner = Builder()
+    w, c = inner.input(whole(size)), inner.input(whole(size))
+    body = inner.finish(inner.add(inner.select(inner.negative(c), inner.mul(c, w)), w))
+
+    def function(b, x, y):
+        beside, given = BESIDE[name](b, x, y)
+        return beside, *b.loop(body, 2, [given], [x], [])
+
+    x, y = (rng.integers(-99, 100, size).astype(np.int64).view(np.uint64) for _ in range(2))
+    check(plan_of(function, whole(size), whole(size)), [x, y], n)
+
+
 def test_nested_loops_do_not_share_positions(rng):
     inner = Builder()
     c, x = inner.input(real(3)), inner.input(real(3))

@@ -1,4 +1,4 @@
-"""Bits are xor-shared and packed. Opening masked is `expose` (truncation.py): b ^ beta = c, 1 round, 1 bit.
+"""Bits are xor-shared and packed. Opening masked is `expose` (exposure.py): b ^ beta = c, 1 round, 1 bit.
 
 and: [b d] = c_b c_d ^ c_b [beta_d] ^ c_d [beta_b] ^ beta_b beta_d, the last term deferred: local on wires with mask
 shares. lift: the dealer shares a wire's beta in the ring, 8 B, once a wire; what makes ring elements of bits.

@@ -67,7 +67,9 @@ def followed(first: Callable[..., Any], local: bool, expose: Callable[..., Any])
         return lambda ctx, *operands: expose(ctx, first(ctx, *operands))
 
     def both(ctx, *operands):
-        result = expose(ctx, (yield from first(ctx, *operands)))
+        making = first(ctx, *operands)
+        del operands  # they are not needed while the exposure travels
+        result = expose(ctx, (yield from making))
         return (yield result) if result is ctx else result
 
     return both
