@@ -98,7 +98,7 @@ class Growing:
 
 
 @pytest.mark.parametrize("n", [2, 3])
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(random=st.randoms(use_true_random=False), size=st.sampled_from(SIZES), ops=st.integers(3, 20))
 def test_random_plans(n, random, size, ops):
     """Exact, with the rounds and bytes that are declared; no mask is used twice (the readers look)."""
