@@ -14,7 +14,7 @@ def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -
     """The link of `party` to everybody else, not yet open. Raises ConfigError for certificates that cannot be used."""
     from mpcrt.cluster.memory import physical_bytes
     from mpcrt.transport.tls import TlsContext
-    from mpcrt.transport.zeromq import ZmqLink
+    from mpcrt.transport.zeromq import DEALER_SPIN, SPIN, ZmqLink
 
     files = config.tls_files(party)
     context = None
@@ -31,5 +31,6 @@ def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -
         connect=config.timeouts.connect,
         idle=config.timeouts.idle,
         tls=context,
+        spin=DEALER_SPIN if party in config.dealers else SPIN,
         inbox_limit=min(1 << 33, physical_bytes() // 2),
     )
