@@ -17,7 +17,9 @@ def main() -> int:
     if len(sys.argv) > 6:
         listening = socket.socket(fileno=int(sys.argv[6]))
         assert listening.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
-    (pids / party).write_text(str(os.getpid()))
+    whole = pids.with_name(f"{party}.pid")  # who looks finds the number or no file
+    whole.write_text(str(os.getpid()))
+    whole.replace(pids / party)
     if behaviour == "grandchild":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         (pids / f"{party}-child").write_text(str(child.pid))
