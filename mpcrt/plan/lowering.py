@@ -10,7 +10,7 @@ from itertools import count
 
 from mpcrt.plan.declare import PlanError
 from mpcrt.plan.lowered_ops import LOWERED, loop
-from mpcrt.plan.passes import alive, exposed, fused, urgent_first
+from mpcrt.plan.passes import alive, exposed, fused, merged, urgent_first
 from mpcrt.plan.plan import Node, Plan
 from mpcrt.plan.schedule import Held, Rep, Schedule, Step
 from mpcrt.plan.types import Type
@@ -50,7 +50,9 @@ class Lowering:
             self.values.extend(self.lower(node))
         self.node = len(self.plan.nodes)
         outputs = tuple(coerce_outputs(i, self.values[v]) for i, v in enumerate(self.plan.outputs))
-        self.steps = exposed(fused(alive(self.steps, outputs), outputs), outputs)
+        self.steps = alive(self.steps, outputs)
+        for together in (fused, exposed):
+            self.steps = merged(self.steps, outputs, together)
         openings = max((s.start + s.rounds for s in self.steps), default=0)
         loop_rounds = sum(s.attrs["trips"] * s.attrs["body"].rounds for s in self.steps if s.rule == "loop")
         levels: list[list[Step]] = [[] for _ in range(openings + 1)]

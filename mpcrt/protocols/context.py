@@ -38,8 +38,8 @@ class Context:
 
     `receiver`: the number of the party that gets its corrections. `out`: where the chunk's part of the result goes, if
     there are more chunks. `lead`: whether this reader adds public terms. `facts`: what the step's rules worked out of
-    it. The driver keeps `given`, the operands of a step of one chunk, or the `job` of one of several; and the
-    `generator` where the rule is one.
+    it. The driver keeps `given`, what a value is assembled of beside a step's one chunk, or the `job` of several; and
+    the `generator` where the rule is one.
     """
 
     __slots__ = (

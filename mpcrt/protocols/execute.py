@@ -30,7 +30,8 @@ class Observer(Protocol):
 
 
 class Job:
-    """A step of several chunks under way: its operands, the chunks' results, how many are left; `ctx`, of all of it."""
+    """A step of several chunks under way: what of its operands is kept, the chunks' results, how many are left; `ctx`,
+    of all of it."""
 
     __slots__ = ("ctx", "left", "operands", "out", "pieces")
 

@@ -13,7 +13,8 @@ A `local` step needs nothing but its operands: no positions, openings or correct
 
 What else follows from a step alone, `facts` works out once a schedule; the rules find it in `ctx.facts`.
 
-`assemble(ctx, pieces, *operands)` makes the step's value of the chunks' results, where it is not simply their array.
+`assemble(ctx, pieces, *operands)` makes the step's value of the chunks' results, where it is not simply their array;
+what a step exposes is assembled without its operands, which are let go by then.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """expose: PENDING -> a wire. 1 round, 8 B a party (1 bit for bits).
 
-1. Parties open u_i + s_i with fresh shares s_i from PRGs, so D = x + l with l = s - L, where L is the deferred term:
-   MASKED where L = 0, else OPENED. Orca, ePrint 2023/206; the product's correction is absorbed in the mask.
+Parties open u_i + s_i with fresh shares s_i from PRGs, so D = x + l with l = s - L, where L is the deferred term:
+MASKED where L = 0, else OPENED. Orca, ePrint 2023/206; the product's correction is absorbed in the mask.
 Most values are exposed as soon as they are made and for nothing else: their step does both (`Step.exposes`), what its
 own rule makes of a chunk is masked and leaves while the next is computed. `followed` puts the two rules together.
 """
