@@ -97,7 +97,7 @@ class Growing:
         self.bits.append(bit)
 
 
-@pytest.mark.parametrize("n", [2, 3])
+@pytest.mark.parametrize("n", [2, 3, 5])
 @settings(max_examples=60, deadline=None)
 @given(random=st.randoms(use_true_random=False), size=st.sampled_from(SIZES), ops=st.integers(3, 20))
 def test_random_plans(n, random, size, ops):

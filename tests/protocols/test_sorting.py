@@ -13,6 +13,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan import PUBLIC, Builder, Type
 from mpcrt.plan.declare import PlanError
 from mpcrt.plan.sorting import SortSpec, sort_spec
+from mpcrt.protocols.corrections import Writer
 from mpcrt.protocols.ops import sorting
 from mpcrt.protocols.rules import RULES
 from mpcrt.ring.codec import encode
@@ -261,25 +262,31 @@ def test_words_that_repeat_are_drawn_again():
     assert sorting.permutation(ctx, "alice").tolist() == [[2, 3, 1, 0]]
 
 
-def test_sizes_do_not_depend_on_the_values(rng):
-    """The bytes of every message of a sort, by sender, receiver and address; of the dealer's stream all of them, since
-    time says which of its items share a message. The dealer gets the input's seeds alone."""
-    seen = {}
+def test_sizes_do_not_depend_on_the_values(monkeypatch, rng):
+    """Every message of a sort, by sender, receiver, address and bytes; of the dealer's stream every item in order,
+    since time says which of them share a message. The dealer gets the input's seeds alone."""
+    seen, items, add = {}, [], Writer.add
+
+    def told(writer, receiver, words):
+        items.append((receiver, words.size))
+        add(writer, receiver, words)
+
+    monkeypatch.setattr(Writer, "add", told)
     for kind in ("sorted", "all equal", "any"):
-        sizes: Counter = Counter()
+        sizes = set()
+        items.clear()
 
         def recorder(name, sizes=sizes):
             def record(direction, peer, address, buffers):
-                if direction == "sent":
-                    at = address[:1] if address.kind is Kind.DEAL else tuple(address)
-                    sizes[name, peer, at] += sum(np.asarray(b).nbytes for b in buffers)
+                if direction == "sent" and address.kind is not Kind.DEAL:
+                    sizes.add((name, peer, tuple(address), sum(np.asarray(b).nbytes for b in buffers)))
 
             return record
 
         run(plan((2000,)), [drawn(rng, kind, (2000,))], 3, recorder=recorder)
-        assert {(sender, at[0]) for sender, receiver, at in sizes if receiver == "dealer"} == {("owner", Kind.INPUT)}
-        seen[kind] = sizes
-    assert len(seen["any"]) > 100
+        assert {(sender, at[0]) for sender, receiver, at, _ in sizes if receiver == "dealer"} == {("owner", Kind.INPUT)}
+        seen[kind] = sizes, list(items)
+    assert len(seen["any"][0]) > 100 and len(seen["any"][1]) > 10
     assert seen["sorted"] == seen["all equal"] == seen["any"]
 
 
