@@ -14,7 +14,6 @@ import argparse
 import json
 import queue
 import socket
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,7 +23,7 @@ from pathlib import Path
 
 import yaml
 
-PROGRAM = '''
+PROGRAM = """
 import json
 import statistics
 import time
@@ -88,7 +87,7 @@ def main(arguments):
         timed(work), timed(work)
         found[work.__name__] = statistics.median(timed(work) for _ in range(calls))
     keep(file, found)
-'''
+"""
 
 
 class Slow:

@@ -7,5 +7,9 @@ from mpcrt.protocols.execute import Observer
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.online import Online
 from mpcrt.protocols.outside import provide, receive
+from mpcrt.protocols.waiting import Awaited, Work, at_once, to_the_end, together
 
-__all__ = ["Cost", "Dealer", "Keys", "Observer", "Online", "cost", "provide", "receive"]
+__all__ = [
+    "Awaited", "Cost", "Dealer", "Keys", "Observer", "Online", "Work", "at_once", "cost", "provide",
+    "receive", "to_the_end", "together",
+]  # fmt: skip

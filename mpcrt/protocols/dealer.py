@@ -16,6 +16,7 @@ from mpcrt.protocols.execute import Execution, Observer
 from mpcrt.protocols.keys import Keys
 from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Budget, Wire
+from mpcrt.protocols.waiting import to_the_end
 from mpcrt.ring import kernels
 from mpcrt.transport.link import Link
 
@@ -84,6 +85,6 @@ class Dealer:
         if schedule.parties != len(self.parties):
             raise ProtocolError(f"a schedule for {schedule.parties} parties, {len(self.parties)} compute")
         run = DealerRun(self, call, schedule.digest, offline)
-        outputs = Execution(run, schedule, list(inputs), 0).go()
+        outputs = to_the_end(Execution(run, schedule, list(inputs), 0).go())
         run.corrections.close()
         return outputs

@@ -4,9 +4,12 @@ In a level: tasks whose opening is complete are resumed in order, then the steps
 in order, chunk by chunk; each runs to its next opening or its end. Then the openings leave, and while they travel the
 level's other steps run. The next level begins with what the others sent. Both readers go through the
 same sequence of (step, chunk, resumption), so the dealer's stream of corrections needs no addresses.
+
+An execution is a generator: it yields each time before it waits for what the others opened, so that one thread can go
+on with another call meanwhile.
 """
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from types import GeneratorType
 from typing import Any, Protocol
 
@@ -18,6 +21,9 @@ from mpcrt.protocols.context import Context, stream_of
 from mpcrt.protocols.lineup import Stage, lineup
 from mpcrt.protocols.shares import Fork, Mapped, Share, Wire, cut
 from mpcrt.ring import kernels
+
+Executing = Generator[None, None, list]
+"""Yields before each wait for openings; returns the outputs."""
 
 
 class Observer(Protocol):
@@ -73,20 +79,21 @@ class Execution:
             self.values[v] = value
         self.pending: list[Context] = []
 
-    def go(self) -> list:
+    def go(self) -> Executing:
         """Runs all levels; returns the outputs."""
         for urgent, others in self.lineup.levels:
             if self.pending:
+                yield
                 self.resume()
-            self.through(urgent)
+            yield from self.through(urgent)
             self.run.dispatch()
-            self.through(others)
+            yield from self.through(others)
         if self.pending:
             raise ProtocolError("a schedule ended with openings under way")
         return [self.values[v] for v in self.schedule.outputs]
 
-    def through(self, stages: tuple[Stage, ...]) -> None:
-        """Starts steps in order; local ones are done at once."""
+    def through(self, stages: tuple[Stage, ...]) -> Generator[None, None, None]:
+        """Starts steps in order; local ones are done at once, loops to their end."""
         run, values = self.run, self.values
         observer, tick, context = run.observer, run.tick, run.context
         for stage in stages:
@@ -103,10 +110,20 @@ class Execution:
                 kept = operands if stage.keeps else ()
                 ctx = context(run, stage, self.stream | stage.stream, stage.whole, kept)
                 self.begin(ctx, [flat(v) for v in operands] if stage.deep else operands)
+            elif stage.step.rule == "loop":
+                yield from self.loop(stage.step, operands)
             else:
                 self.start(stage, operands)
             if observer is not None:
                 observer.end()
+
+    def loop(self, step: Step, operands: tuple) -> Generator[None, None, None]:
+        run = self.run
+        aside = run.put_aside()
+        results = yield from loop(run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
+        run.take_up(aside)
+        for v, value in zip(step.results, results, strict=True):
+            self.values[v] = value
 
     def resume(self) -> None:
         """Exchanges what the last level opened, and goes on with its chunks."""
@@ -125,15 +142,8 @@ class Execution:
                 observer.end()
 
     def start(self, stage: Stage, operands: tuple) -> None:
-        """A step that is neither local nor of one chunk: at once, chunk by chunk, or trip by trip."""
+        """A step that is neither local nor of one chunk: at once, or chunk by chunk."""
         run, step = self.run, stage.step
-        if step.rule == "loop":
-            aside = run.put_aside()
-            results = loop(run, step, operands, self.path, [self.schedule.held[v] for v in step.results])
-            run.take_up(aside)
-            for v, value in zip(step.results, results, strict=True):
-                self.values[v] = value
-            return
         whole = run.context(run, stage, self.stream | stage.stream, stage.whole)
         if not step.chunked:
             self.values[stage.result] = stage.function(whole, *operands)
@@ -193,7 +203,7 @@ class Execution:
             job.operands = job.ctx = None  # the chunks still refer to the job
 
 
-def loop(run, step: Step, operands: tuple, path: int, results: list) -> list:
+def loop(run, step: Step, operands: tuple, path: int, results: list) -> Executing:
     """Runs the body trip by trip; xs are sliced, ys stacked on axis 0."""
     body: Schedule = step.attrs["body"]
     trips, fixed, carried = step.attrs["trips"], step.attrs["constants"], step.attrs["carries"]
@@ -203,7 +213,7 @@ def loop(run, step: Step, operands: tuple, path: int, results: list) -> list:
     ys: list[list] = [[] for _ in results[carried:]]
     for trip in range(trips):
         now = [element(x, trip, size, bit) for x, size, bit in zip(xs, sizes, bits, strict=True)]
-        outputs = Execution(run, body, [*constants, *state, *now], path * trips + trip).go()
+        outputs = yield from Execution(run, body, [*constants, *state, *now], path * trips + trip).go()
         state = outputs[:carried]
         for collected, value in zip(ys, outputs[carried:], strict=True):
             collected.append(value)

@@ -22,6 +22,7 @@ from mpcrt.protocols.openings import PACKED_WORDS, segments
 from mpcrt.protocols.ops.linear import online_pending
 from mpcrt.protocols.rules import Rule
 from mpcrt.protocols.shares import Budget, Wire, Zero
+from mpcrt.protocols.waiting import Work, to_the_end
 from mpcrt.ring import kernels
 from mpcrt.transport.link import Address, Kind, Link
 
@@ -58,6 +59,7 @@ class OnlineRun:
         self.packed: Address | None = None  # of the small openings on their way, of `size` words
         self.size = 0
         self.packs: list[np.ndarray] = []  # what the others sent of them
+        self.by_themselves = False  # whether the level opens something large
 
     context = OnlineContext
 
@@ -78,7 +80,7 @@ class OnlineRun:
             ctx.start, self.filled = start, start + size
             self.small.append(mine)
             return
-        ctx.start, ctx.number = -1, self.next_number()
+        ctx.start, ctx.number, self.by_themselves = -1, self.next_number(), True
         if len(self.peers) == 1:
             self.link.send(self.peers[0], self.address(ctx.number), mine)
             return
@@ -115,10 +117,16 @@ class OnlineRun:
             for peer in self.peers:
                 self.link.send(peer, self.packed, mine)
 
+    def awaited(self) -> list[tuple[str, Address]] | None:
+        """What the level's exchange waits for; None where it opens something large, in parts."""
+        if self.by_themselves:
+            return None
+        return [(peer, self.packed) for peer in self.peers] if self.packed is not None and self.size else []
+
     def exchange(self) -> None:
         """Ends a level: receives the others' small openings, scatters sums of the large."""
         self.progress.rounds += 1
-        address, self.packed = self.packed, None
+        address, self.packed, self.by_themselves = self.packed, None, False
         if address is not None:
             self.packs = []
             for peer in self.peers:
@@ -215,6 +223,10 @@ class Online:
         return Wire(masking.shaped(opened, type), masking.kept(mask, self.budget))
 
     def run(self, call: int, schedule: Schedule, inputs: Sequence) -> list:
+        """`running`, to its end."""
+        return to_the_end(self.running(call, schedule, inputs))
+
+    def running(self, call: int, schedule: Schedule, inputs: Sequence) -> Work[list]:
         """The schedule's outputs: wires and shares to pass on, arrays of public values.
 
         Inputs: wires of earlier calls; public values as uint64 or, for bits, uint8 arrays in their shapes.
@@ -222,15 +234,24 @@ class Online:
         if schedule.parties != len(self.parties):
             raise ProtocolError(f"a schedule for {schedule.parties} parties, {len(self.parties)} compute")
         run = OnlineRun(self, call, schedule.digest)
-        outputs = Execution(run, schedule, list(inputs), 0).go()
-        run.corrections.end()
-        return outputs
+        execution = Execution(run, schedule, list(inputs), 0).go()
+        while True:
+            try:
+                next(execution)
+            except StopIteration as stop:
+                run.corrections.end()
+                return stop.value
+            yield run.awaited
 
     def await_corrections(self, call: int) -> None:
         """Waits until all corrections of a call that is dealt offline have arrived."""
         self.link.recv(self.dealer, Address(Kind.DEAL, call, DEALT), limit=8)
 
     def reveal(self, call: int, wire, type: Type, receivers: Sequence[str]) -> np.ndarray | None:
+        """`revealing`, to its end."""
+        return to_the_end(self.revealing(call, wire, type, receivers))
+
+    def revealing(self, call: int, wire, type: Type, receivers: Sequence[str]) -> Work[np.ndarray | None]:
         """The value (uint64 words or uint8 bits, in its shape) if me in `receivers`, else None.
 
         Each party sends its share plus its part of a fresh sharing of zero, so that a receiver learns the value alone.
@@ -253,10 +274,11 @@ class Online:
         if self.me not in receivers:
             return None
         total = total.copy()
-        for party in self.parties:
-            if party != self.me:
-                arrays = self.link.recv(party, Address(Kind.REVEAL, call), limit=total.nbytes)
-                add(total, masking.checked(arrays, [total.size], party)[0], bit)
+        others = [(party, Address(Kind.REVEAL, call)) for party in self.parties if party != self.me]
+        yield lambda: others
+        for party, address in others:
+            arrays = self.link.recv(party, address, limit=total.nbytes)
+            add(total, masking.checked(arrays, [total.size], party)[0], bit)
         return kernels.unpack(total, type.size).reshape(type.shape) if bit else total.reshape(type.shape)
 
     def _share_of(self, wire, type: Type) -> np.ndarray:

@@ -101,6 +101,14 @@ class Ledger:
             self._bodies.pop(self._settled, None)
             self.plans.pop(self._settled, None)
 
+    def awaited(self, number: int) -> list[tuple[str, Address]]:
+        """The messages that `agree` waits for: every call up to `number` of the others."""
+        return [
+            (peer, Address(Kind.STEP, n))
+            for peer, checked in self._checked.items()
+            for n in range(checked + 1, number + 1)
+        ]
+
     def _compare(self, peer: str, number: int) -> None:
         received = self._link.recv(peer, Address(Kind.STEP, number), limit=MAX_BODY + MAX_EXTRAS)
         if len(received) != 2:

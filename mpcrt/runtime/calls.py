@@ -12,12 +12,21 @@ from mpcrt.runtime.values import Handle, Value
 
 @dataclass(eq=False)
 class Call:
-    """`description` is for agreement and people: kind, placement, function, argument structure. `name` is short."""
+    """`description` is for agreement and people: kind, placement, function, argument structure. `name` is short.
+
+    Set once the call is announced: `sure`, nothing can keep it from being run; `needs`, the wires (device, number) of
+    earlier calls that it takes; `light`, what the dealer sends for it is little; `provided`, nobody has to bring an
+    input any more.
+    """
 
     description: str
     name: str
     number: int = field(default=0, init=False)
     result: Value = field(init=False, repr=False)
+    sure: bool = field(default=False, init=False)
+    light: bool = field(default=False, init=False)
+    provided: bool = field(default=False, init=False)
+    needs: list[tuple[str, int]] = field(default_factory=list, init=False, repr=False)
 
 
 @dataclass(eq=False)

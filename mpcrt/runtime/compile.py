@@ -16,6 +16,7 @@ import numpy as np
 from mpcrt.errors import MpcrtError, TraceError, UsageError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
+from mpcrt.protocols import cost
 from mpcrt.runtime import trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
 from mpcrt.runtime.placements import short_name
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from mpcrt.tracing import Hoisted, Leaf, Traced
 
 CACHE = 256
+LIGHT_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -72,6 +74,11 @@ class Compiled:
         """Visibility of each result, and how it is held."""
         return [(PUBLIC if w == "public" else SECRET, w) for w in self.schedule.output_wires]
 
+    @cached_property
+    def light(self) -> bool:
+        """Whether the dealer sends so little for a run that it never waits for the parties meanwhile."""
+        return cost(self.schedule).dealer_bytes <= LIGHT_BYTES
+
     @property
     def rebuild(self) -> Callable[[list[Any]], Any] | None:
         """Makes the result's tree where it is more than dicts, lists and tuples."""
@@ -85,15 +92,15 @@ class Cache:
         self._fraction, self._parties = fraction, parties
         self._entries: OrderedDict[Hashable, Compiled] = OrderedDict()
 
+    def knows(self, function: Callable, args: Sequence[Any], static: Sequence[int]) -> bool:
+        """Whether `get` would find the function compiled."""
+        return self._key(function, args, static)[0] in self._entries
+
     def get(
         self, function: Callable, args: Sequence[Any], static: Sequence[int]
     ) -> tuple[Compiled, list[Source], bool]:
         """The compiled function, the flattened arguments' sources, and whether it was compiled just now."""
-        fixed = {i % max(len(args), 1) for i in static}
-        leaves = Leaves()
-        outlines = tuple([leaves.take(a) for i, a in enumerate(args) if i not in fixed])
-        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in sorted(fixed)])
-        key = _hashable(function), pinned, outlines, tuple(leaves.kinds), leaves.x64
+        key, leaves, fixed = self._key(function, args, static)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
@@ -106,6 +113,13 @@ class Cache:
         if len(self._entries) > CACHE:
             self._entries.popitem(last=False)
         return entry, leaves.sources, True
+
+    def _key(self, function: Callable, args: Sequence[Any], static: Sequence[int]) -> tuple[Hashable, Leaves, set[int]]:
+        fixed = {i % max(len(args), 1) for i in static}
+        leaves = Leaves()
+        outlines = tuple([leaves.take(a) for i, a in enumerate(args) if i not in fixed])
+        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in sorted(fixed)])
+        return (_hashable(function), pinned, outlines, tuple(leaves.kinds), leaves.x64), leaves, fixed
 
     def _compile(self, function: Callable, args: list[Any], static: list[int]) -> Compiled:
         from mpcrt.tracing import trace

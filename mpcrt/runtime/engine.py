@@ -26,6 +26,7 @@ from mpcrt.errors import (
     UsageError,
     UserFunctionError,
 )
+from mpcrt.protocols import Awaited, Work, to_the_end
 from mpcrt.runtime import calls, commands, current, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
 from mpcrt.runtime.commands import Command
@@ -33,6 +34,7 @@ from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
 from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.moves import Moves
+from mpcrt.runtime.pipeline import Pipeline
 from mpcrt.runtime.profile import Profile
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code, handles_in
@@ -80,13 +82,27 @@ class Engine:
             self._failed(error)
 
     def _calls(self) -> None:
-        while (call := self.session.queue.get()) is not None:
-            self._call = call
-            with self.profile.call(call.number, call.description):
-                self._run(call)
-            self.session.done(call)
+        """Calls in order. Several are under way at a time where that is safe (`Pipeline`)."""
+        pipeline = Pipeline(self)
+        while (call := pipeline.next_call()) is not None:
+            if self.profile.one_by_one:
+                self._call = call
+                with self.profile.call(call.number, call.description):
+                    to_the_end(self.work(call))
+                self.session.done(call)
+            else:
+                pipeline.run(call)
             if isinstance(call, calls.EndCall):
                 break
+
+    def advance(self, call: calls.Call, work: Work[None]) -> Awaited | None:
+        """A call's next step; what it waits for then, or None once it has run."""
+        self._call = call
+        try:
+            return next(work)
+        except StopIteration:
+            self.session.done(call)
+            return None
 
     def _open(self) -> None:
         self.link, self.roster = self._start()
@@ -118,18 +134,19 @@ class Engine:
         if self.link is not None and not isinstance(error, PeerFailed):
             self.link.abort(failure_of(error, self.session.me, name, number))
 
-    def _run(self, call: calls.Call) -> None:
+    def work(self, call: calls.Call) -> Work[None]:
+        """What a call does, step by step; it is announced in the first."""
         match call:
+            case calls.SecureCall():
+                yield from self.secure.call(call)
+            case calls.Move():
+                yield from self.moves.call(call)
             case calls.Resolve():
                 self.resolve(call.value)
             case calls.PartyCall():
                 self._party(call)
             case calls.Inject():
                 self._inject(call)
-            case calls.SecureCall():
-                self.secure.call(call)
-            case calls.Move():
-                self.moves.call(call)
             case calls.ReportCall():
                 self._report(call)
             case calls.EndCall():
@@ -145,9 +162,13 @@ class Engine:
         self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
         self.devices.release(dropped)
 
+    def agreement(self, call: calls.Call) -> Awaited:
+        """What `agree` waits for."""
+        return lambda: self.ledger.awaited(call.number)
+
     def agree(self, call: calls.Call) -> None:
         self.ledger.agree(call.number)
-        self._agreed = call.number
+        self._agreed = max(self._agreed, call.number)
         if self._pending:
             for value in [v for n, v in self._pending.items() if n < call.number]:
                 self.resolve(value)

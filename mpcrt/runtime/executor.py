@@ -11,7 +11,7 @@ import numpy as np
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule
 from mpcrt.plan.types import Type
-from mpcrt.protocols import Dealer, Keys, Online, provide, receive
+from mpcrt.protocols import Dealer, Keys, Online, Work, provide, receive
 from mpcrt.runtime.commands import Publish, Reveal, Run, Share
 from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.profile import Profile
@@ -80,7 +80,7 @@ class Devices:
         if self.takes_part(command.device):
             self._wires[command.device, command.wire] = words
 
-    def run(self, command: Run, schedule: Schedule, started: float | None = None) -> None:
+    def run(self, command: Run, schedule: Schedule, started: float | None = None) -> Work[None]:
         """Runs the plan; returns when this process's part is done. `started`: when the call began, if before."""
         reader = self._readers.get(command.device)
         if reader is None:
@@ -94,27 +94,30 @@ class Devices:
             if isinstance(reader, Dealer):
                 made = reader.run(command.step, schedule, wires, command.offline)
             else:
-                made = reader.run(command.step, schedule, wires)
+                made = yield from reader.running(command.step, schedule, wires)
         self.ended = time.monotonic()
         for number, value in zip(command.outputs, made, strict=True):
             self._wires[command.device, number] = value
 
-    def reveal(self, command: Reveal) -> np.ndarray | None:
-        """The words, at a receiver."""
+    def reveal(self, command: Reveal) -> Work[np.ndarray | None]:
+        """The words, at a receiver. The first step, which waits for nothing, sends this party's part."""
         device = self._config.devices[command.device]
         reader = self._readers.get(command.device)
         parties = tuple(device.parties)
         if command.form == "public":
-            return self._reveal_public(command, parties)
+            return (yield from self._reveal_public(command, parties))
         if reader is None:
             if self._me not in command.receivers:
                 return None
+            others = [(party, Address(Kind.REVEAL, command.step)) for party in parties]
+            yield lambda: others
             return receive(self._link, command.step, command.type, parties)
         if self._me == device.dealer:
             return None
-        return reader.reveal(command.step, self.wire(command.device, command.wire), command.type, command.receivers)
+        wire = self.wire(command.device, command.wire)
+        return (yield from reader.revealing(command.step, wire, command.type, command.receivers))
 
-    def _reveal_public(self, command: Reveal, parties: tuple[str, ...]) -> np.ndarray | None:
+    def _reveal_public(self, command: Reveal, parties: tuple[str, ...]) -> Work[np.ndarray | None]:
         """Computing parties have a public value; the first tells receivers outside."""
         address = Address(Kind.PUBLISH, command.step)
         if self._me in parties:
@@ -125,8 +128,17 @@ class Devices:
                         self._link.send(receiver, address, np.ascontiguousarray(words).reshape(-1))
             return words if self._me in command.receivers else None
         if self._me in command.receivers:
+            yield lambda: [(parties[0], address)]
             return receive_public(self._link, parties[0], address, command.type)
         return None
+
+    def awaited(self, command: Share | Publish) -> list[tuple[str, Address]]:
+        """The messages that `share` or `publish` waits for here."""
+        if command.provider == self._me or not self.takes_part(command.device):
+            return []
+        if isinstance(command, Publish):
+            return [(command.provider, Address(Kind.PUBLISH, command.step))]
+        return [(command.provider, Address(Kind.INPUT, command.step))]
 
     def wire(self, device: str, number: int) -> Any:
         """A wire that this process holds. Raises ProtocolError for a number that was never made or is released."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from mpcrt.errors import DisagreementError, ProtocolError
 from mpcrt.plan import Limits, Plan
 from mpcrt.plan.schedule import Schedule, schedule
+from mpcrt.protocols import to_the_end
 from mpcrt.runtime.agreement import Follower
 from mpcrt.runtime.commands import Command, End, Publish, Report, Reveal, Run, Share
 from mpcrt.runtime.counters import Counters
@@ -107,12 +108,12 @@ class Service:
                 execute = self._devices.share if isinstance(command, Share) else self._devices.publish
                 execute(command, None)  # type: ignore[arg-type]
             case Run():
-                self._devices.run(command, self._schedule(command))
+                to_the_end(self._devices.run(command, self._schedule(command)))
                 log.debug("call %d: ran plan %s", self.number, command.fingerprint[:8])
             case Reveal():
                 if any(r not in self._config.parties for r in command.receivers):
                     raise ProtocolError(f"call {self.number} names unknown receivers")
-                self._devices.reveal(command)
+                to_the_end(self._devices.reveal(command))
 
     def _schedule(self, command: Run) -> Schedule:
         parties = len(self._config.devices[command.device].parties)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError, UsageError
 from mpcrt.plan.types import PUBLIC, SECRET, Type, private
+from mpcrt.protocols import Work, together
 from mpcrt.runtime import calls, inputs, trees
 from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Reveal
@@ -32,8 +33,9 @@ class Moves:
     def __init__(self, engine: Engine) -> None:
         self._engine, self._session = engine, engine.session
 
-    def call(self, call: calls.Move) -> None:
-        """Everybody learns the result's structure, the receivers its leaves."""
+    def call(self, call: calls.Move) -> Work[None]:
+        """Everybody learns the result's structure, the receivers its leaves. The first step ends with the
+        announcement."""
         source, _ = parts(call.handle)
         self._engine.resolve(source)
         structure = structure_of(call.handle)
@@ -47,16 +49,16 @@ class Moves:
         result = call.result
         result.rebuild = source.rebuild if whole else None
         if isinstance(call.target, Spu):
-            self._to_device(call, source, chosen)
+            yield from self._to_device(call, source, chosen)
         elif isinstance(source.placement, Spu):
-            self._reveal(call, source, chosen)
+            yield from self._reveal(call, source, chosen)
         else:
             self._send_plain(call, source, chosen)
         with self._session.changed:
             result.describe(renumber(structure), types)
             self._session.changed.notify_all()
 
-    def _to_device(self, call: calls.Move, source: Value, chosen: list[int]) -> None:
+    def _to_device(self, call: calls.Move, source: Value, chosen: list[int]) -> Work[None]:
         """Shares leaves as they are; a public value stays what it is until a function uses it."""
         assert isinstance(call.target, Spu) and source.types is not None
         device = call.target.name
@@ -77,15 +79,16 @@ class Moves:
             made.append(source.shared[key])
             kinds.append(type_)
         self._engine.announce(call, [a.command for a in asked])
+        yield self._engine.agreement(call)
         self._engine.agree(call)
-        self._engine.secure.provide(asked)
+        yield from self._engine.secure.provide(asked)
         form = "public" if visibility == PUBLIC else "masked"
         call.result.wires, call.result.plan_types = made, kinds
         call.result.forms = [(visibility, form) for _ in made]
         if source.leaves is not None:
             call.result.leaves = [source.leaves[i] for i in chosen]
 
-    def _reveal(self, call: calls.Move, source: Value, chosen: list[int]) -> None:
+    def _reveal(self, call: calls.Move, source: Value, chosen: list[int]) -> Work[None]:
         assert source.wires is not None and source.types is not None and source.forms is not None
         everyone = self._engine.roster.programs
         receivers = holders(call.target, everyone)
@@ -98,9 +101,12 @@ class Moves:
             for i in chosen
         ]  # fmt: skip
         self._engine.announce(call, asked)
+        call.needs = [(command.device, command.wire) for command in asked]
+        call.sure = call.light = call.provided = True
+        yield self._engine.agreement(call)
         self._engine.agree(call)
         shown = trees.describe(renumber(structure_of(call.handle)), tuple(source.types[i] for i in chosen))
-        found = [self._engine.devices.reveal(command) for command in asked]
+        found = yield from together([self._engine.devices.reveal(command) for command in asked])
         if self._session.me in receivers:
             log.info("learns %s: %s", source.origin, shown)
             leaves = []

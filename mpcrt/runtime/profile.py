@@ -60,6 +60,8 @@ class Profile:
     """No profile: what runs without `--profile` costs nothing but this."""
 
     observer: Observer | None = None
+    one_by_one = False
+    """Whether a call ends before the next one begins, so that slices nest."""
 
     def slice(self, kind: str, name: str, **details: Any) -> contextlib.AbstractContextManager[None]:
         """What is done within is one slice. `details` hold no data."""
@@ -81,6 +83,8 @@ class Profile:
 
 class Recorder(Profile):
     """A profile of one process in memory. `number`: the party's place in the cluster file, which orders the tracks."""
+
+    one_by_one = True
 
     def __init__(self, file: Path, party: str, number: int) -> None:
         self._file, self._party, self._number = file, party, number

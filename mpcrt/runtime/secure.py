@@ -12,6 +12,7 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.types import Type
+from mpcrt.protocols import Work, at_once
 from mpcrt.runtime import calls, inputs, trees
 from mpcrt.runtime.arguments import Source, positional
 from mpcrt.runtime.commands import Publish, Run, Share
@@ -43,8 +44,18 @@ class SecureCalls:
         devices = engine.session.config.devices
         self._compiled = {name: Cache(d.fraction_bits, tuple(d.parties)) for name, d in devices.items()}
 
-    def call(self, call: calls.SecureCall) -> None:
-        """Trace or look up, announce, agree where something is new, share what is not there yet, run."""
+    def knows(self, call: calls.SecureCall) -> bool:
+        """Whether the call's function is compiled for its arguments, of which everything is known here."""
+        if not all([parts(handle)[0].known for handle in call.handles]):
+            return False
+        args = positional(call.function, call.args, call.kwargs)
+        return self._compiled[call.placement.name].knows(call.function, args, call.static)
+
+    def call(self, call: calls.SecureCall) -> Work[None]:
+        """Trace or look up, announce, agree where something is new, share what is not there yet, run.
+
+        The first step ends with the announcement.
+        """
         device = call.placement.name
         for handle in call.handles:
             self._engine.resolve(parts(handle)[0])
@@ -73,21 +84,35 @@ class SecureCalls:
             self._session.offline,
         )
         self._announce_plan(call, compiled, [*(a.command for a in asked), run])
+        brought = {a.command.wire for a in asked}
+        call.needs = [(device, number) for number in run.inputs if number not in brought]
+        call.light, call.sure, call.provided = compiled.light, not (asked or new), not asked
+        if call.sure:
+            self._describe(call, compiled, made)
+        yield self._engine.agreement(call) if asked or new else at_once
         if asked or new:
             self._engine.agree(call)
-            self.provide(asked)
+            call.sure = True
+            self._describe(call, compiled, made)
+            yield from self.provide(asked)
             started = time.monotonic()
+        call.provided = True
         try:
-            self._engine.devices.run(run, compiled.schedule, started)
+            yield from self._engine.devices.run(run, compiled.schedule, started)
         except ProtocolError:
             self._engine.agree(call)
             raise
+        yield self._engine.agreement(call)
         self._engine.agree(call)
+
+    def _describe(self, call: calls.SecureCall, compiled: Compiled, made: list[Wire]) -> None:
+        """What the call gives, told before it has run."""
         value = call.result
-        with self._session.changed:  # who waits for it is told that the call has run
+        with self._session.changed:
             value.wires, value.forms, value.rebuild = made, compiled.forms, compiled.rebuild
             value.plan_types, value.trace_seconds = compiled.output_types, compiled.seconds
             value.describe(compiled.structure, compiled.types)
+            self._session.changed.notify_all()
 
     def _tell_compiled(self, call: calls.SecureCall, compiled: Compiled) -> None:
         for warning in compiled.traced.warnings:
@@ -148,14 +173,23 @@ class SecureCalls:
         computing = self._session.config.devices[device].parties
         return next((p for p in computing if p in self._engine.roster.programs), self._engine.roster.leader)
 
-    def provide(self, asked: Sequence[Asked]) -> None:
-        """Bring the inputs to their device."""
-        for each in asked:
-            publish = isinstance(each.command, Publish)
-            shape = list(each.command.type.shape)
-            with self._engine.profile.slice("input", "publish" if publish else "share", shape=shape):
-                array = each.words() if each.words is not None else None
-                if isinstance(each.command, Publish):
-                    self._engine.devices.publish(each.command, array)
-                else:
-                    self._engine.devices.share(each.command, array)
+    def provide(self, asked: Sequence[Asked]) -> Work[None]:
+        """Bring the inputs to their device: this party's first, then the others' as they come."""
+        mine = [each for each in asked if each.words is not None]
+        others = [each for each in asked if each.words is None]
+        for each in mine:
+            self._bring(each)
+        yield lambda: [message for each in others for message in self._engine.devices.awaited(each.command)]
+        for each in others:
+            self._bring(each)
+
+    def _bring(self, each: Asked) -> None:
+        publish = isinstance(each.command, Publish)
+        with self._engine.profile.slice(
+            "input", "publish" if publish else "share", shape=list(each.command.type.shape)
+        ):
+            array = each.words() if each.words is not None else None
+            if isinstance(each.command, Publish):
+                self._engine.devices.publish(each.command, array)
+            else:
+                self._engine.devices.share(each.command, array)

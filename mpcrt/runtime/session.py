@@ -130,6 +130,11 @@ class Session:
         self._enter()
         self._wait(lambda: value.leaves is not None)
 
+    def wait_ran(self, value: Value) -> None:
+        """Wait until the call that gives a value has ended in this process."""
+        self._enter()
+        self._wait(lambda: value.ran)
+
     def public_value(self, handle: Handle) -> Any:
         """The data of a public value."""
         value, _ = parts(handle)
@@ -166,6 +171,8 @@ class Session:
         """A call has run."""
         with self.changed:
             self._outstanding -= 1
+            if call.number:
+                call.result.ran = True
             self._finished = self._finished or isinstance(call, calls.EndCall)
             self.changed.notify_all()
 

@@ -35,7 +35,7 @@ class Value:
     The engine fills it in: `structure` and `types` once they are known here, `leaves` where it is held in plaintext,
     `wires` and their `forms` (visibility, how they are held) where it is on a device. `shared` maps what was made of it
     on a device to its wire, `kinds` a leaf to what the tracer sees of it. An `ownerless` value is shared as a secret of
-    nobody's."""
+    nobody's. `ran`: the call has ended here."""
 
     def __init__(self, number: int, placement: Placement, origin: str) -> None:
         self.number, self.placement, self.origin = number, placement, origin
@@ -48,7 +48,7 @@ class Value:
         self.plan_types: list[Type] = []
         self.shared: dict[Any, Wire] = {}
         self.kinds: dict[Any, Any] = {}
-        self.ownerless = False
+        self.ownerless = self.ran = False
         self.trace_seconds = 0.0
 
     @property

@@ -124,6 +124,10 @@ class Link(ABC):
         return arrays[0]
 
     @abstractmethod
+    def arrived(self, peer: str, address: Address) -> bool:
+        """Whether `recv` of that message would give it, or raise, at once."""
+
+    @abstractmethod
     def drain(self, peer: str, limit: int) -> None:
         """Wait until at most `limit` payload bytes sent to `peer` are not yet taken by its `recv`."""
 

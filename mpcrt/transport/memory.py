@@ -86,6 +86,10 @@ class MemoryLink(Link):
         self.others[peer].consumed(self.name, consumed)
         return arrays
 
+    def arrived(self, peer: str, address: Address) -> bool:
+        with self._changed:
+            return self._failure is not None or self._live(peer).has(address)
+
     def drain(self, peer: str, limit: int) -> None:
         deadline = time.monotonic() + self._idle
         with self._changed:

@@ -179,6 +179,10 @@ class Session:
         self.consumed += payload
         return message.arrays
 
+    def has(self, address: Address) -> bool:
+        """Whether `take` would not come back without an answer."""
+        return self.closed or address in self.inbox
+
     @property
     def pending(self) -> int:
         """Payload bytes sent that the peer's `recv` has not taken, as far as it has told."""

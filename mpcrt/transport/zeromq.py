@@ -194,6 +194,16 @@ class ZmqLink(Link):
         finally:
             turn.give()
 
+    def arrived(self, peer: str, address: Address) -> bool:
+        with self._turn:
+            if self._failure is not None:
+                return True
+            board, session = self._live(peer)
+            while not session.has(address):
+                if not self._guard(board.pump):
+                    return False
+            return True
+
     def drain(self, peer: str, limit: int) -> None:
         with self._turn:
             board, session = self._live(peer)
