@@ -16,7 +16,7 @@ from mpcrt.transport.link import Address, Kind, Link
 DEAL = Kind.DEAL
 PACKED_WORDS = 1 << 13
 DEALT = 1
-"""The path of the message that ends the corrections of a call dealt before its rounds."""
+"""The path of the message that ends the corrections of a call dealt before its rounds, and says how many there are."""
 AHEAD = 1 << 26
 """Bytes the dealer may be ahead of a party, checked every quarter of it."""
 HELD = 200e-6
@@ -126,4 +126,4 @@ class Writer:
         self.end()
         if self.offline:
             for box in self.boxes:
-                self.link.send(box.party, Address(DEAL, self.call, DEALT), np.zeros(0, np.uint64))
+                self.link.send(box.party, Address(DEAL, self.call, DEALT), np.full(1, box.number, np.uint64))

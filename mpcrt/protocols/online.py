@@ -243,9 +243,21 @@ class Online:
                 return stop.value
             yield run.awaited
 
-    def await_corrections(self, call: int) -> None:
-        """Waits until all corrections of a call that is dealt offline have arrived."""
-        self.link.recv(self.dealer, Address(Kind.DEAL, call, DEALT), limit=8)
+    def dealt(self, call: int) -> tuple[str, Address]:
+        """The message that says that all corrections of a call have been dealt before its rounds."""
+        return self.dealer, Address(Kind.DEAL, call, DEALT)
+
+    def await_corrections(self, call: int) -> int:
+        """Waits until all corrections of a call that is dealt before its rounds have arrived; how many messages."""
+        words = self.link.recv_one(*self.dealt(call), limit=8)
+        if words.size != 1 or words.dtype != WORD:
+            raise ProtocolError(f"{self.dealer} sent a malformed end of corrections")
+        return int(words[0])
+
+    def drop_corrections(self, call: int) -> None:
+        """Forgets what was dealt for a call that did not come; its masks are never used."""
+        for number in range(self.await_corrections(call)):
+            self.link.recv(self.dealer, Address(Kind.DEAL, call, 0, number), limit=8 << 20)
 
     def reveal(self, call: int, wire, type: Type, receivers: Sequence[str]) -> np.ndarray | None:
         """`revealing`, to its end."""

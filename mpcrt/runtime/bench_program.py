@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> None:
     """Arguments: case file, case, secret or owned, repetitions, online or offline."""
     session = current.require("mpcrt bench")
     file, case, inputs, reps, mode = arguments
-    session.offline = mode == "offline"
+    session.offline, session.dealt_ahead = mode == "offline", False
     function, args = programs.load(Path(file)).C[case]()
     device = next(iter(session.config.devices))
     first = session.config.devices[device].parties[0]

@@ -43,9 +43,18 @@ class Publish:
 
 
 @dataclass(frozen=True, slots=True)
+class Ahead:
+    """A run that may follow: the step it then has, and its input wires."""
+
+    step: int
+    inputs: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """Run the plan with this fingerprint, lowered to the schedule with this digest, on wires; its outputs are new
-    wires. `offline`: all corrections are dealt before the first round."""
+    wires. `offline`: all corrections are dealt before the first round. `ahead`: what the dealer deals afterwards, in
+    case the same plan is run next on what it was run on before; such a run has that step."""
 
     device: str
     step: int
@@ -54,6 +63,7 @@ class Run:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     offline: bool = False
+    ahead: Ahead | None = None
     name: ClassVar[str] = "run"
 
 
@@ -97,8 +107,9 @@ def _row(command: Command) -> list[Any]:
     match command:
         case Share(device, step, wire, provider, type_) | Publish(device, step, wire, provider, type_):
             return [command.name, device, step, wire, provider, _type_row(type_)]
-        case Run(device, step, fingerprint, lowering, inputs, outputs, offline):
-            return ["run", device, step, fingerprint, lowering, list(inputs), list(outputs), offline]
+        case Run(device, step, fingerprint, lowering, inputs, outputs, offline, ahead):
+            row = ["run", device, step, fingerprint, lowering, list(inputs), list(outputs), offline]
+            return row if ahead is None else [*row, ahead.step, list(ahead.inputs)]
         case Reveal(device, step, wire, type_, form, receivers):
             return ["reveal", device, step, wire, _type_row(type_), form, list(receivers)]
         case Report(step):
@@ -128,10 +139,13 @@ def _command(name: str, *fields: Any) -> Command:
         kind = Share if name == "share" else Publish
         return kind(_text(device), _number(step), _number(wire), _text(provider), _type(type_))
     if name == "run":
-        device, step, fingerprint, lowering, inputs, outputs, offline = fields
+        device, step, fingerprint, lowering, inputs, outputs, offline, *rest = fields
+        ahead = Ahead(_number(rest[0]), _numbers(rest[1])) if rest else None
+        _need(len(rest) in (0, 2))
         _need(isinstance(fingerprint, str) and isinstance(lowering, str) and len(fingerprint) == len(lowering) == 64)
         _need(type(offline) is bool)
-        return Run(_text(device), _number(step), fingerprint, lowering, _numbers(inputs), _numbers(outputs), offline)
+        wires = _numbers(inputs), _numbers(outputs)
+        return Run(_text(device), _number(step), fingerprint, lowering, *wires, offline, ahead)
     if name == "reveal":
         device, step, wire, type_, form, receivers = fields
         _need(isinstance(receivers, list) and 0 < len(receivers) <= 1000)

@@ -19,6 +19,7 @@ from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.protocols import cost
 from mpcrt.runtime import trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
+from mpcrt.runtime.commands import Ahead
 from mpcrt.runtime.placements import short_name
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ class Origin:
 
 @dataclass(eq=False)
 class Compiled:
-    """A traced and scheduled function. `published` keeps the wires of public constants, which depend on no value."""
+    """A traced and scheduled function. `published` keeps the wires of public constants, which depend on no value.
+    `last`: the wires that it was last run on, and those it gave; `ahead`: what was dealt for its next run."""
 
     traced: Traced
     schedule: Schedule
@@ -52,6 +54,8 @@ class Compiled:
     function: Callable[..., Any]
     published: dict[Any, Any] = field(default_factory=dict)
     constants: dict[int, Any] = field(default_factory=dict)
+    last: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
+    ahead: Ahead | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -75,9 +79,24 @@ class Compiled:
         return [(PUBLIC if w == "public" else SECRET, w) for w in self.schedule.output_wires]
 
     @cached_property
+    def dealer_bytes(self) -> int:
+        """What the dealer sends for a run."""
+        return cost(self.schedule).dealer_bytes
+
+    @property
     def light(self) -> bool:
         """Whether the dealer sends so little for a run that it never waits for the parties meanwhile."""
-        return cost(self.schedule).dealer_bytes <= LIGHT_BYTES
+        return self.dealer_bytes <= LIGHT_BYTES
+
+    def follows(self, inputs: tuple[int, ...], outputs: tuple[int, ...]) -> tuple[int, ...] | None:
+        """The wires that the next run will have if it goes on as from the last run to this: the same, or the results of
+        the run before. None where it does not go on like that."""
+        before, given = self.last
+        self.last = inputs, outputs
+        carried = dict(zip(given, outputs, strict=False))
+        if len(before) != len(inputs) or not all([n == b or n in carried for n, b in zip(inputs, before, strict=True)]):
+            return None
+        return tuple([n if n == b else carried[n] for n, b in zip(inputs, before, strict=True)])
 
     @property
     def rebuild(self) -> Callable[[list[Any]], Any] | None:

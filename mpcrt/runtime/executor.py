@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,14 @@ if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
 
 
+@dataclass(slots=True)
+class Dealt:
+    """A run of a plan that was dealt before it was called; `outputs`, at the dealer: the masks of its outputs."""
+
+    step: int
+    outputs: list[Any] = field(default_factory=list)
+
+
 class Devices:
     """The devices of a cluster file as this process takes part in them, and the wires it holds there.
 
@@ -33,6 +43,8 @@ class Devices:
         keys = Keys(link.name, roster.nonce, roster.seeds)
         self._readers: dict[str, Any] = {}
         self._wires: dict[tuple[str, int], Any] = {}
+        self._ahead: dict[tuple[str, str], Dealt] = {}
+        self._vain: deque[tuple[Online, int]] = deque()
         self.started = self.ended = 0.0
         for name, device in config.devices.items():
             parties = tuple(device.parties)
@@ -86,18 +98,46 @@ class Devices:
         if reader is None:
             return
         wires = [self.wire(command.device, number) for number in command.inputs]
+        dealt = self._foreseen(command, reader)
         self.started = time.monotonic() if started is None else started
-        if command.offline and isinstance(reader, Online):
+        if isinstance(reader, Online) and (command.offline or dealt is not None):
+            yield lambda: [reader.dealt(command.step)]
             reader.await_corrections(command.step)
-            self.started = time.monotonic()
+            self.started = time.monotonic() if command.offline else self.started
         with self._profile.slice("plan", f"plan {command.fingerprint[:8]}"):
-            if isinstance(reader, Dealer):
-                made = reader.run(command.step, schedule, wires, command.offline)
-            else:
+            if not isinstance(reader, Dealer):
                 made = yield from reader.running(command.step, schedule, wires)
+            elif dealt is not None:
+                made = dealt.outputs
+            else:
+                made = reader.run(command.step, schedule, wires, command.offline)
         self.ended = time.monotonic()
         for number, value in zip(command.outputs, made, strict=True):
             self._wires[command.device, number] = value
+        if command.ahead is not None and isinstance(reader, Dealer):
+            following = [self.wire(command.device, number) for number in command.ahead.inputs]
+            foreseen = self._ahead[command.device, command.fingerprint]
+            foreseen.outputs = reader.run(command.ahead.step, schedule, following, offline=True)
+
+    def _foreseen(self, command: Run, reader: Any) -> Dealt | None:
+        """What was dealt for this run before it was called, if anything was; what was dealt in vain is dropped."""
+        key = command.device, command.fingerprint
+        dealt = self._ahead.pop(key, None)
+        if command.ahead is not None:
+            self._ahead[key] = Dealt(command.ahead.step)
+        if dealt is not None and dealt.step == command.step:
+            return dealt
+        if dealt is not None and isinstance(reader, Online):
+            self._vain.append((reader, dealt.step))
+        while self._vain and self._link.arrived(*self._vain[0][0].dealt(self._vain[0][1])):
+            in_vain, step = self._vain.popleft()
+            in_vain.drop_corrections(step)
+        return None
+
+    def foresees(self, command: Run) -> bool:
+        """Whether a run has the step of one that was dealt before it was called."""
+        dealt = self._ahead.get((command.device, command.fingerprint))
+        return dealt is not None and dealt.step == command.step
 
     def reveal(self, command: Reveal) -> Work[np.ndarray | None]:
         """The words, at a receiver. The first step, which waits for nothing, sends this party's part."""

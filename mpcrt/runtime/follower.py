@@ -86,9 +86,14 @@ class Service:
     def _execute(self, command: Command) -> None:
         assert not isinstance(command, End)
         # masks are drawn at (step, ...): a number used twice would use them twice
-        if command.step <= self._step:
+        foreseen = isinstance(command, Run) and self._devices.foresees(command)
+        if command.step <= self._step and not foreseen:
             raise ProtocolError(f"call {self.number} has step {command.step} after step {self._step}")
-        self._step = command.step
+        self._step = max(self._step, command.step)
+        if isinstance(command, Run) and command.ahead is not None:
+            if command.ahead.step <= self._step or len(command.ahead.inputs) != len(command.inputs):
+                raise ProtocolError(f"call {self.number} foresees step {command.ahead.step} after step {self._step}")
+            self._step = command.ahead.step
         if isinstance(command, Report):
             self._counters.exchange(command.step, self._link.peers, self._roster.programs)
             return

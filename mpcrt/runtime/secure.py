@@ -15,7 +15,7 @@ from mpcrt.plan.types import Type
 from mpcrt.protocols import Work, at_once
 from mpcrt.runtime import calls, inputs, trees
 from mpcrt.runtime.arguments import Source, positional
-from mpcrt.runtime.commands import Publish, Run, Share
+from mpcrt.runtime.commands import Ahead, Publish, Run, Share
 from mpcrt.runtime.compile import Cache, Compiled
 from mpcrt.runtime.values import Wire, parts
 
@@ -74,15 +74,7 @@ class SecureCalls:
         asked: list[Asked] = []
         wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.origins))]
         made = [self._engine.wire(device) for _ in compiled.output_types]
-        run = Run(
-            device,
-            self._engine.step(),
-            compiled.fingerprint,
-            compiled.schedule.digest,
-            tuple([w.number for w in wires]),
-            tuple([w.number for w in made]),
-            self._session.offline,
-        )
+        run = self._run(device, compiled, wires, made, bool(asked or new))
         self._announce_plan(call, compiled, [*(a.command for a in asked), run])
         brought = {a.command.wire for a in asked}
         call.needs = [(device, number) for number in run.inputs if number not in brought]
@@ -104,6 +96,18 @@ class SecureCalls:
             raise
         yield self._engine.agreement(call)
         self._engine.agree(call)
+
+    def _run(self, device: str, compiled: Compiled, wires: list[Wire], made: list[Wire], new: bool) -> Run:
+        """The command; as the last run foresaw it, where that has come true."""
+        numbers, outputs = tuple([w.number for w in wires]), tuple([w.number for w in made])
+        foreseen, compiled.ahead = compiled.ahead, None
+        step = foreseen.step if foreseen is not None and foreseen.inputs == numbers else self._engine.step()
+        following = compiled.follows(numbers, outputs)
+        likely = following is not None and not new and self._session.dealt_ahead
+        if likely and 0 < compiled.dealer_bytes and compiled.light:
+            compiled.ahead = Ahead(self._engine.step(), following)
+        digest, offline = compiled.schedule.digest, self._session.offline
+        return Run(device, step, compiled.fingerprint, digest, numbers, outputs, offline, compiled.ahead)
 
     def _describe(self, call: calls.SecureCall, compiled: Compiled, made: list[Wire]) -> None:
         """What the call gives, told before it has run."""

@@ -41,6 +41,7 @@ class Session:
         self.counters: Callable[[], Statistics] = Statistics
         self.on_failure: Callable[[BaseException], None] = lambda _: None
         self.offline = False  # whether calls wait for all their corrections before their first round
+        self.dealt_ahead = True  # whether the dealer deals for a call that is likely to come
         self._traced: str | None = None
         self._number = 0
         self._outstanding = 0
