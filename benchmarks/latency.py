@@ -1,6 +1,6 @@
 """What a call takes on slow networks: relu of one element and its reveal, real processes, links of a given round trip.
 
-    python benchmarks/latency.py [--rtt 80] [--calls 12] [--tls off]
+    python benchmarks/latency.py [--rtt 80] [--calls 12]
 
 Every party is dialed through a proxy that hands on what it gets half a round trip later. Prints one JSON object, in
 seconds, medians of calls at alice: `first`, the first call and its reveal, tracing included; `one`, a call and its
