@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mpcrt.cluster.checks import name_problem
 from mpcrt.cluster.config import TlsFiles
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain
 
 CA_CERTIFICATE, CA_KEY = "ca.pem", "ca.key"
 CA_DAYS, PARTY_DAYS, THROWAWAY_DAYS = 3650, 365, 7
@@ -139,10 +140,17 @@ class Shown:
 
 def show(file: Path) -> list[Shown]:
     """Every certificate in a PEM file, in its order. Raises ConfigError."""
-    return [_shown(certificate) for certificate in _load(file)]
+    return [_shown(certificate, file) for certificate in _load(file)]
 
 
-def _shown(certificate: x509.Certificate) -> Shown:
+def _shown(certificate: x509.Certificate, file: Path) -> Shown:
+    try:
+        return _read(certificate)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise ConfigError(f"{file}: holds a malformed certificate; have a new one issued") from None
+
+
+def _read(certificate: x509.Certificate) -> Shown:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
@@ -167,13 +175,13 @@ def problems(files: TlsFiles, party: str) -> list[str]:
     """What is wrong with a party's own files, each a sentence that says what to do; empty when all is well."""
     found: list[str] = []
     chain, roots = _load(files.certificate), _load(files.ca)
-    leaf = _shown(chain[0])
+    leaf = _shown(chain[0], files.certificate)
     if party not in leaf.dns_names:
-        names = ", ".join(leaf.dns_names) or "no name"
+        names = plain(", ".join(leaf.dns_names)) or "no name"
         found.append(f"{files.certificate}: is for {names}, not for {party}; issue one with DNS name {party}")
     for file, certificates in ((files.certificate, chain), (files.ca, roots)):
         for certificate in certificates:
-            problem = _shown(certificate).problem()
+            problem = _shown(certificate, file).problem()
             if problem:
                 found.append(f"{file}: {problem}")
     if not _chains(chain, roots):

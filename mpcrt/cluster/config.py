@@ -19,6 +19,7 @@ from mpcrt.cluster.checks import check, explain
 from mpcrt.cluster.endpoint import Endpoint
 from mpcrt.cluster.source import KeyPath, Source, listing, parse_yaml, read_yaml, suggestion
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain, quoted
 
 DEFAULT_NAMES = ("alice", "bob", "carol", "dave", "erin")
 DEALER = "dealer"
@@ -262,11 +263,11 @@ def _validated(model: type[_M], data: dict[str, Any], source: Source, prefix: Ke
 def _first_difference(key: str, here: Any, there: Any) -> str | None:
     if isinstance(here, dict) and isinstance(there, dict):
         for name in sorted({*here, *there}, key=str):
-            inner = f"{key}.{name}" if key else str(name)
+            inner = f"{key}.{plain(name, 100)}" if key else plain(name, 100)
             if name not in there or name not in here:
                 return f"{inner}: only {'here' if name in here else 'there'}"
             found = _first_difference(inner, here[name], there[name])
             if found:
                 return found
         return None
-    return None if here == there else f"{key}: here {here!r}, there {there!r}"
+    return None if here == there else f"{key}: here {quoted(here)}, there {quoted(there)}"

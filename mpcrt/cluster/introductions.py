@@ -17,6 +17,7 @@ from typing import Any
 from mpcrt.cluster.config import ClusterConfig, TlsFiles
 from mpcrt.cluster.version import package_version
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain
 
 BANNER = b"MPCRT-DOCTOR 1\n"
 ZEROMQ = b"\xff"
@@ -52,9 +53,12 @@ class Introduction:
         """A peer's. Raises Mismatch when it is none."""
         try:
             data = json.loads(line)
-            words = {key: str(data[key])[:100] for key in ("party", "version", "jax", "digest")}
-            return cls(**words, canonical=dict(data["canonical"]), time=float(data["time"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            words = {key: plain(data[key], 100) for key in ("party", "version", "jax", "digest")}
+            found = cls(**words, canonical=dict(data["canonical"]), time=float(data["time"]))
+            if not 0 <= found.time < 1 << 40:
+                raise ValueError
+            return found
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise Mismatch("answers with something that is no introduction") from None
 
     def line(self) -> bytes:

@@ -13,6 +13,7 @@ import numpy as np
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.ring.prg import random_bytes
 from mpcrt.runtime.commands import pack, unpack
+from mpcrt.text import plain
 from mpcrt.transport.link import NONCE_BYTES, Address, Kind, Link
 
 if TYPE_CHECKING:
@@ -85,8 +86,8 @@ def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> 
     if not good:
         raise ProtocolError(f"{peer} sent a malformed hello")
     if theirs.split(".")[:2] != version.split(".")[:2]:
-        raise DisagreementError(f"{peer} runs mpcrt {theirs[:40]}, this process {version}; install one release")
+        raise DisagreementError(f"{peer} runs mpcrt {plain(theirs, 40)}, this process {version}; install one release")
     difference = config.difference(canonical)
     if difference is not None:
-        raise DisagreementError(f"{peer} has another cluster file; first difference: {difference[:500]}")
+        raise DisagreementError(f"{peer} has another cluster file; first difference: {difference}")
     return has_program, part, half
