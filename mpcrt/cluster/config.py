@@ -123,7 +123,7 @@ class ClusterConfig(_Model):
         if name not in self.parties:
             raise self._source.error(
                 ("parties",),
-                f"no party '{name}'{suggestion(name, self.parties)}; the parties are {listing(self.parties)}",
+                f"no party {quoted(name)}{suggestion(name, self.parties)}; the parties are {listing(self.parties)}",
             )
 
     def tls_files(self, party: str) -> TlsFiles | None:
@@ -233,13 +233,11 @@ def from_mapping(data: Any, source: Source) -> ClusterConfig:
         raise source.error((), f"a cluster file is a mapping with {listing(ClusterConfig.model_fields)}")
     data = dict(data)
     tls = data.pop("tls", None)
-    if tls is False or tls == "off":  # YAML reads a bare off as False
-        tls = "off"
-    elif isinstance(tls, dict):
+    if isinstance(tls, dict):
         tls = _validated(TlsPaths, tls, source, ("tls",))
-    elif tls is not None:
+    elif tls not in (None, "off"):
         allowed = listing(TlsPaths.model_fields)
-        raise source.error(("tls",), f"{tls!r} is neither `off` nor a mapping with {allowed}")
+        raise source.error(("tls",), f"{quoted(tls)} is neither `off` nor a mapping with {allowed}")
     config = _validated(ClusterConfig, data | {"tls": tls}, source, ())
     config._source = source
     check(config, source)

@@ -45,9 +45,12 @@ def greet(link: Link, config: ClusterConfig, *, has_program: bool, version: str)
     """Exchange hellos with every peer and agree on the run nonce and pairwise seeds.
 
     Each process sends every other one its versions, the meaning of its cluster file, its part of the nonce and one
-    half of the pair's seed. Raises DisagreementError naming the peer and what differs.
+    half of the pair's seed. Raises DisagreementError naming the peer and what differs, UsageError for a dealer that is
+    given the program here.
     """
     me = link.name
+    if has_program and me in config.dealers:
+        raise UsageError(f"{me} is a dealer, which takes no program")
     part = random_bytes(SEED_BYTES)
     halves = {peer: random_bytes(SEED_BYTES) for peer in link.peers}
     canonical = config.canonical()
@@ -90,4 +93,7 @@ def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> 
     difference = config.difference(canonical)
     if difference is not None:
         raise DisagreementError(f"{peer} has another cluster file; first difference: {difference}")
+    if has_program and peer in config.dealers:
+        # who has the program has a say in what is run, and can be sent values in the clear
+        raise DisagreementError(f"{peer} is a dealer and says that it has the program; start it without one")
     return has_program, part, half

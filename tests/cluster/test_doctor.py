@@ -9,10 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mpcrt.cluster import certificates, doctor, introductions
 from mpcrt.cluster import config as configs
-from mpcrt.cluster.config import ClusterConfig, Party, TlsPaths
+from mpcrt.cluster.config import ClusterConfig, Party, TlsFiles, TlsPaths
 from mpcrt.cluster.doctor import Finding, State, examine
 from mpcrt.cluster.introductions import Introduction, Mismatch
 from mpcrt.cluster.sockets import close_all, free_ports_cluster, listening_socket
@@ -112,6 +115,41 @@ def test_a_wrong_certificate_is_refused_by_both(tmp_path):
     found = together({"alice": config, "bob": config.replace(tls=paths)}, wait=4)
     assert any(line.startswith("bob: its certificate is refused: ") for line in bad(found["alice"]))
     assert any(line.startswith("alice: its certificate is refused: ") for line in bad(found["bob"]))
+
+
+def test_a_name_is_compared_as_a_run_compares_it(tmp_path):
+    """Letter by letter with the DNS names: a common name or a wildcard, which HTTPS would take, is no party's name."""
+    config = cluster(tmp_path, tls=True)
+    authority = certificates.create_authority("x")
+    (tmp_path / "ca.pem").write_bytes(certificates._certificate_pem(authority.certificate))
+    for party, names in {"alice": ["alice"], "bob": [], "dealer": ["*"]}.items():
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, party)])
+        made = certificates._builder(subject, authority.certificate.subject, key.public_key(), 9)
+        if names:
+            made = made.add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=False)
+        signed = made.sign(authority.key, hashes.SHA256())
+        (tmp_path / f"{party}.pem").write_bytes(certificates._certificate_pem(signed))
+        (tmp_path / f"{party}.key").write_bytes(certificates._key_pem(key))
+        (tmp_path / f"{party}.key").chmod(0o600)
+    for party in ("bob", "dealer"):
+        files, bound = config.tls_files(party), config.parties[party].bind
+        assert files and bound
+        with listening_socket(bound, party) as listening:
+            server = threading.Thread(target=answer_once, args=(config, party, listening, files))
+            server.start()
+            found = bad(list(examine(config, "alice", 0)))
+            server.join(30)
+        assert any(line.endswith(f"its certificate is not for {party}; it needs one with the DNS name {party}")
+                   for line in found), found  # fmt: skip
+        assert f"not for {party}; issue one" in bad(list(examine(config, party, 0)))[0]
+
+
+def answer_once(config: ClusterConfig, party: str, listening: socket.socket, files: TlsFiles) -> None:
+    """A doctor that shows its certificate without having looked at it."""
+    listening.settimeout(20)
+    with contextlib.suppress(OSError, Mismatch):
+        introductions.answer(config, party, listening.accept()[0], introductions.server_context(files))
 
 
 def test_a_party_without_an_address_is_waited_for(tmp_path):

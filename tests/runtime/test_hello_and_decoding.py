@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpcrt
+from mpcrt.cluster import config as configs
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, ProtocolError, UsageError
 from mpcrt.plan.types import Type
 from mpcrt.runtime import agreement, commands, trees
 from mpcrt.runtime.agreement import Extras, read_body
 from mpcrt.runtime.commands import End, Publish, Report, Reveal, Run, Share
+from mpcrt.runtime.hello import greet
+from mpcrt.transport.memory import MemoryNetwork
 
 alice, bob = mpcrt.party("alice"), mpcrt.party("bob")
 
@@ -30,12 +33,49 @@ def test_versions_are_compared_by_release(world):
 
 
 def test_other_cluster_files_are_refused_with_the_first_difference(world):
-    from mpcrt.cluster import config as configs
-
     other = configs.local(2, tls="off", fraction_bits=20)
     made = world(nothing, clusters={"bob": other})
     texts = [str(e) for e in made.failures.values() if isinstance(e, DisagreementError)]
     assert texts and all("cluster file" in t and "devices.spu.fraction_bits" in t for t in texts)
+
+
+def test_a_dealer_that_says_it_has_the_program_is_refused(world):
+    """Whoever has the program has a say in what is run and can be sent values, which no dealer may."""
+
+    def tamper(peer, address, arrays):
+        if address.kind == 1:
+            fields = msgpack.unpackb(bytes(arrays[0]))
+            assert fields[3] is False
+            fields[3] = True
+            return [msgpack.packb(fields)]
+        return arrays
+
+    made = world(nothing, tamper={"dealer": tamper})
+    assert isinstance(made.failures["alice"], DisagreementError) and isinstance(made.failures["bob"], DisagreementError)
+    assert "dealer is a dealer and says that it has the program" in str(made.failures["alice"])
+
+
+def test_a_dealer_is_given_no_program():
+    network = MemoryNetwork(("alice", "bob", "dealer"))
+    with pytest.raises(UsageError, match="dealer is a dealer, which takes no program"):
+        greet(network["dealer"], configs.local(2, tls="off"), has_program=True, version="1.0")
+    assert network["dealer"].statistics.total("sent").messages == 0
+
+
+def test_what_a_hello_says_is_shown_plain(world):
+    text = "9\x1b[31m[/red]\u202e\nmpcrt: alice: done" + "x" * 10_000
+
+    def tamper(peer, address, arrays):
+        if address.kind != 1:
+            return arrays
+        fields = msgpack.unpackb(bytes(arrays[0]))
+        fields[1 if peer == "alice" else 2] = text if peer == "alice" else fields[2] | {text: text, "name": text}
+        return [msgpack.packb(fields)]
+
+    made = world(nothing, tamper={"bob": tamper})
+    for party in ("alice", "dealer"):
+        shown = str(made.failures[party])
+        assert shown.isprintable() and len(shown) < 500, shown
 
 
 def test_somebody_must_have_the_program(world):
