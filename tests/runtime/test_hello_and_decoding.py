@@ -56,7 +56,7 @@ def test_a_dealer_that_says_it_has_the_program_is_refused(world):
 
 
 def test_a_dealer_is_given_no_program():
-    network = MemoryNetwork(("alice", "bob", "dealer"))
+    network = MemoryNetwork(("alice", "bob", "dealer"), idle=1)
     with pytest.raises(UsageError, match="dealer is a dealer, which takes no program"):
         greet(network["dealer"], configs.local(2, tls="off"), has_program=True, version="1.0")
     assert network["dealer"].statistics.total("sent").messages == 0
