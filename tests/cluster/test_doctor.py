@@ -6,9 +6,11 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from beside import beside
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -47,12 +49,8 @@ def together(files: dict[str, ClusterConfig], wait: float = 60) -> dict[str, lis
     def one(party: str) -> None:
         found[party] = list(examine(files[party], party, wait))
 
-    threads = [threading.Thread(target=one, args=(party,)) for party in files]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(100)
-    return found
+    with beside(*(partial(one, party) for party in files)):
+        return found
 
 
 def bad(findings: list[Finding]) -> list[str]:
@@ -135,11 +133,8 @@ def test_a_name_is_compared_as_a_run_compares_it(tmp_path):
     for party in ("bob", "dealer"):
         files, bound = config.tls_files(party), config.parties[party].bind
         assert files and bound
-        with listening_socket(bound, party) as listening:
-            server = threading.Thread(target=answer_once, args=(config, party, listening, files))
-            server.start()
+        with listening_socket(bound, party) as listening, beside(partial(answer_once, config, party, listening, files)):
             found = bad(list(examine(config, "alice", 0)))
-            server.join(30)
         assert any(line.endswith(f"its certificate is not for {party}; it needs one with the DNS name {party}")
                    for line in found), found  # fmt: skip
         assert f"not for {party}; issue one" in bad(list(examine(config, party, 0)))[0]
@@ -162,10 +157,8 @@ def test_a_party_without_an_address_is_waited_for(tmp_path):
         time.sleep(1.5)
         late.extend(examine(config, "bob", 60))
 
-    starting = threading.Thread(target=bob)
-    starting.start()
-    found = together({"alice": config, "dealer": config})
-    starting.join(100)
+    with beside(bob):
+        found = together({"alice": config, "dealer": config})
     assert [finding.subject for finding in late if finding.state is State.GOOD][-2:] == ["alice", "dealer"]
     assert bad(late) == bad(found["alice"]) == bad(found["dealer"]) == []
 
@@ -237,37 +230,29 @@ def test_strangers_at_a_peers_address(tmp_path, greeting, words):
                 while connection.recv(4096):
                     pass
 
-    with listening_socket(address, "test") as listening:
+    with listening_socket(address, "test") as listening, contextlib.ExitStack() as stack:
         listening.settimeout(0.1)
-        thread = threading.Thread(target=stranger)
-        thread.start()
-        try:
-            findings = list(examine(config, "alice", 0))
-        finally:
-            stop.set()
-            thread.join(5)
+        stack.enter_context(beside(stranger))
+        stack.callback(stop.set)
+        findings = list(examine(config, "alice", 0))
     assert [f.message for f in findings if f.subject == "bob" and words in f.message], findings
 
 
 def test_a_peer_whose_name_is_not_its_certificates(tmp_path):
     config = cluster(tmp_path, tls=True)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        near = socket.create_connection(listening.getsockname(), timeout=10)
-        far, _ = listening.accept()
     files = config.tls_files("bob"), config.tls_files("dealer")
     assert files[0] and files[1]
-    failure: list[Exception] = []
 
     def serve() -> None:
-        try:
-            introductions.answer(config, "dealer", far, introductions.server_context(files[1]))  # pyright: ignore
-        except Exception as error:
-            failure.append(error)
+        introductions.answer(config, "dealer", listening.accept()[0], introductions.server_context(files[1]))  # pyright: ignore
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert near.recv(len(introductions.BANNER)) == introductions.BANNER
-    with introductions.client_context(files[0]).wrap_socket(near, server_hostname="dealer") as link:
-        link.sendall(Introduction.of(config, "alice").line())
-        thread.join(10)
-    assert isinstance(failure[0], Mismatch) and "says it is alice" in str(failure[0])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname(), timeout=10) as near,
+        pytest.raises(Mismatch, match="says it is alice"),
+        beside(serve) as (thread,),
+    ):
+        assert near.recv(len(introductions.BANNER)) == introductions.BANNER
+        with introductions.client_context(files[0]).wrap_socket(near, server_hostname="dealer") as link:
+            link.sendall(Introduction.of(config, "alice").line())
+            thread.join(10)
