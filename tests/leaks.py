@@ -13,9 +13,22 @@ PATIENCE = 10.0
 """Seconds for what is ending to end: a thread in its last slice, a killed child that is not yet waited for."""
 
 
+_kept: set[Hashable] = set()
+
+
+@contextlib.contextmanager
+def kept() -> Iterator[None]:
+    """What comes to be held in the block may stay: a fixture of a wider scope makes it when it is first needed."""
+    before = held()
+    yield
+    _kept.update(held().keys() - before.keys())
+
+
 def held() -> dict[Hashable, str]:
     """Everything of the three kinds, with a name for messages."""
-    threads = {("thread", thread): f"thread {thread.name!r}" for thread in threading.enumerate()}
+    # pyzmq has a thread for all of a process, from the first buffer that it sends without a copy
+    running = [thread for thread in threading.enumerate() if not type(thread).__module__.startswith("zmq.")]
+    threads = {("thread", thread): f"thread {thread.name!r}" for thread in running}
     return threads | dict(sockets()) | dict(children())
 
 
@@ -62,7 +75,7 @@ def end(keys: Iterable[Hashable]) -> None:
 def left(before: dict[Hashable, str], patience: float = PATIENCE) -> list[str]:
     """What is held now and was not before, once it has had `patience` seconds to go; children among it are ended."""
     deadline = time.monotonic() + patience
-    while (more := held()).keys() - before.keys() and time.monotonic() < deadline:
+    while (over := (more := held()).keys() - before.keys() - _kept) and time.monotonic() < deadline:
         time.sleep(0.01)
-    end(more.keys() - before.keys())
-    return sorted(more[key] for key in more.keys() - before.keys())
+    end(over)
+    return sorted(more[key] for key in over)

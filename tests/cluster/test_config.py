@@ -59,6 +59,9 @@ MISTAKES = [
     ("  spu:", "  bob:", 8, ["devices.bob", "is also a party's name"]),
     ("  bob:\n    address: 127.0.0.1:9102", "  bob: bobs-host", 4, ["'bobs-host' is not a mapping with address"]),
     ("    address: 127.0.0.1:9102", "    listen: 127.0.0.1:9102", 5, ["parties.bob.listen", "no use without"]),
+    ("name: demo", "name: '  '", 1, ["name: is empty; any text names the cluster"]),
+    (GOOD[GOOD.index("devices:") : GOOD.index("timeouts:")], "devices: {}\n", 7, ["names no device"]),
+    ("timeouts: {connect: 30, idle: 60}", TLS.replace("certs/ca.pem", "' '"), 9, ["tls.ca: is empty"]),
     ("name: demo", "name: [demo", 2, ["not YAML"]),
     ("name: demo", "name: 7", 1, ["name: 7 is not text"]),
     ("name: demo", "? [a]\n: b\nname: demo", 1, ["a key must be a word"]),
@@ -84,6 +87,11 @@ def test_each_mistake_is_named(tmp_path, old, new, line, words):
     for word in words:
         assert word in message, message
     assert caught.value.exit_code == 2
+
+
+def test_a_file_without_parties():
+    with pytest.raises(ConfigError, match="parties: names no party; at least two computing parties and a dealer"):
+        configs.loads("name: demo\nparties: {}\ndevices: {}\n")
 
 
 def test_two_parties_without_an_address_cannot_reach_each_other():
@@ -112,6 +120,15 @@ def test_a_missing_file_a_directory_and_an_empty_file(tmp_path):
         configs.loads("- alice\n")
     with pytest.raises(ConfigError, match="not YAML"):
         configs.loads("name: \x00\n")
+
+
+def test_a_large_file_is_no_cluster_file(tmp_path):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(GOOD + "# x\n" * 1000)
+    assert configs.load(file).name == "demo"
+    file.write_text(GOOD + "# x\n" * 20_000)
+    with pytest.raises(ConfigError, match="is larger than 65536 bytes"):
+        configs.load(file)
 
 
 def test_hostile_yaml_is_refused_quickly():
