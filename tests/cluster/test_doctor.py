@@ -207,6 +207,7 @@ def test_ports_in_use_and_other_machines_addresses(tmp_path):
         (introductions.BANNER + b"x" * 20_000, "introduces itself with more than 16384 bytes"),
         (introductions.BANNER + b"[]\n", "answers with something that is no introduction"),
         (introductions.BANNER + b'{"party": "dealer"}\n', "no introduction"),
+        (introductions.BANNER + Introduction.of(configs.local(2), "dealer").line(), "says it is dealer; check the"),
         (introductions.BANNER, "it closed the connection"),
         (b"", "it closed the connection"),
     ],
