@@ -16,6 +16,8 @@ MpcrtError
 The number is the exit code of a process that ends with the error (docs/exit-codes.md).
 """
 
+from mpcrt.text import LINE, plain
+
 
 class MpcrtError(Exception):
     """Base of every error that mpcrt raises on purpose."""
@@ -45,57 +47,48 @@ class InputError(MpcrtError):
     """A value that cannot be encoded in the ring, or has the wrong shape."""
 
 
-class LinkError(MpcrtError):
+class _OfPeers(MpcrtError):
+    """What others did or said. The message may quote them, so it is one line that no terminal obeys."""
+
+    exit_code = 3
+
+    def __init__(self, message: str, peer: str = "") -> None:
+        super().__init__(plain(message, LINE))
+        self.peer = peer
+
+
+class LinkError(_OfPeers):
     """A link could not be set up: a certificate or a name. `peer` is who is to blame, if that is known."""
 
-    exit_code = 3
 
-    def __init__(self, message: str, peer: str = "") -> None:
-        super().__init__(message)
-        self.peer = peer
-
-
-class PeerLost(MpcrtError):
+class PeerLost(_OfPeers):
     """A peer did not come up within `connect`, or was silent for longer than `idle`."""
 
-    exit_code = 3
 
-    def __init__(self, message: str, peer: str = "") -> None:
-        super().__init__(message)
-        self.peer = peer
-
-
-class PeerFailed(MpcrtError):
+class PeerFailed(_OfPeers):
     """Another party reported a failure: who failed, in which function, at which call.
 
     With a `reason`, the links' own words, `reporter` found that `party` is gone or was refused.
     """
 
-    exit_code = 3
-
     def __init__(
         self, party: str, function: str, number: int, code: int = 1, reason: str = "", reporter: str = ""
     ) -> None:
+        party, function, reason = plain(party, 100), plain(function, 100), plain(reason)
         by = f" (so {reporter} says)" if reporter not in ("", party) else ""
         text = f"{party} failed in {function or 'the run'} (call {number}){by}; its own log has the cause"
         super().__init__(f"{reporter or party} reports: {reason}" if reason else text)
         self.party, self.function, self.number, self.code = party, function, number, code
 
 
-class ProtocolError(MpcrtError):
+class ProtocolError(_OfPeers):
     """A peer sent something the protocol does not allow."""
 
-    exit_code = 3
 
-
-class DisagreementError(MpcrtError):
+class DisagreementError(_OfPeers):
     """The parties do not run the same program, plan, cluster file or release. `peer` is who differs, where one does."""
 
     exit_code = 4
-
-    def __init__(self, message: str, peer: str = "") -> None:
-        super().__init__(message)
-        self.peer = peer
 
 
 class PolicyError(MpcrtError):

@@ -1,5 +1,6 @@
 """Cluster files with free ports for tests that start processes."""
 
+import contextlib
 import pathlib
 import socket
 
@@ -11,10 +12,9 @@ NAMES = ("alice", "bob", "carol", "dave", "erin")
 def cluster_file(directory: pathlib.Path, parties: int, **changes) -> pathlib.Path:
     """A cluster file for `parties` computing parties and a dealer on ports that were free a moment ago."""
     names = [*NAMES[:parties], "dealer"]
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in names]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in names]
+        ports = [s.getsockname()[1] for s in sockets]
     config = {
         "name": "test",
         "parties": {n: {"address": f"127.0.0.1:{p}"} for n, p in zip(names, ports, strict=True)},

@@ -3,6 +3,7 @@
 import json
 import pathlib
 import sys
+import time
 
 import pytest
 
@@ -107,3 +108,19 @@ def test_a_sweep_goes_on_where_it_was_and_renders_twice_alike(tmp_path, monkeypa
     assert {p.stem for p in tmp_path.glob("*.svg")} == {"size", "bytes", "memory", "gemm", "batch", "parties"}
     sweep.render(file, tmp_path, page)
     assert page.read_text() == text
+
+
+def test_kernels_are_measured_at_every_level_that_there_is():
+    """The portable level, which every machine has, cannot draw: it died of streams made for another level."""
+    compiled = pytest.importorskip("mpcrt.ring.compiled", reason="the native kernels are not built")
+    import kernels
+
+    before = compiled.level()
+    try:
+        rows = list(kernels.measured(time.perf_counter, budget=0))
+    finally:
+        compiled.set_level(before)
+    assert len(rows) > 20 and len({name for name, *_ in rows}) == len(rows)
+    for name, _, base, rates in rows:
+        assert list(rates) == list(compiled.levels()) and "portable" in rates, name
+        assert base > 0 and all(rate > 0 for rate in rates.values()), name

@@ -33,6 +33,7 @@ def finish(processes, timeout=200):
     finally:
         for p in processes.values():
             p.kill()
+            p.communicate()
 
 
 def test_only_the_owner_needs_the_file(two_parties, tmp_path):

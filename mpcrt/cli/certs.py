@@ -7,6 +7,7 @@ import click
 from mpcrt.cli.shell import HELP
 from mpcrt.cluster import certificates
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain
 
 _directory = click.option(
     "--directory",
@@ -74,4 +75,4 @@ def show(files: tuple[Path, ...]) -> None:
                 ("state", shown.problem() or "valid now"),
                 ("SHA-256", shown.fingerprint),
             ):
-                click.echo(f"  {key:<8} {value}")
+                click.echo(f"  {key:<8} {plain(value)}")

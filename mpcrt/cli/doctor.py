@@ -3,15 +3,15 @@
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.text import Text
 
 from mpcrt.cli.shell import HELP, Shell
+from mpcrt.cli.terminal import console
 from mpcrt.cluster import config as configs
 from mpcrt.cluster import exit_codes
 from mpcrt.cluster.doctor import State, examine
-from mpcrt.cluster.logs import one_line
 from mpcrt.cluster.version import package_version
+from mpcrt.text import LINE, plain
 
 _STYLES = {State.GOOD: "green", State.NOTE: "yellow", State.BAD: "bold red"}
 
@@ -37,15 +37,15 @@ def doctor(ctx: click.Context, cluster: Path, party: str | None, wait: float) ->
     """
     ctx.ensure_object(Shell).party = party or ""
     config = configs.load(cluster)
-    console = Console(highlight=False)
-    console.print(f"mpcrt {package_version()}, jax {package_version('jax')}")
+    terminal = console()
+    terminal.print(f"mpcrt {package_version()}, jax {package_version('jax')}")
     broken = 0
     for finding in examine(config, party, wait):
         broken += finding.state is State.BAD
         state = (f"{finding.state.value:<5}", _STYLES[finding.state])
-        line = Text.assemble(state, one_line(f"{finding.subject}: {finding.message}"))  # a peer's words may be in it
-        console.print(line, soft_wrap=True)
+        line = Text.assemble(state, plain(f"{finding.subject}: {finding.message}", LINE))  # a peer's words may be in it
+        terminal.print(line, soft_wrap=True)
     if broken:
-        console.print(f"{broken} to fix")
+        terminal.print(f"{broken} to fix")
         return exit_codes.USAGE
     return exit_codes.DONE

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from mpcrt.cli.results import NOT_A_TERMINAL, duration
+from mpcrt.cli.results import duration
 from mpcrt.cli.shell import HELP
+from mpcrt.cli.terminal import wide
 from mpcrt.cluster import clocks, profiles
 from mpcrt.cluster.profiles import Spent
 from mpcrt.errors import UsageError
@@ -54,10 +53,11 @@ def profile(files: tuple[Path, ...], party: str | None, last: bool, top: int, ou
             shown = out or Path(scratch) / "merged"
             profiles.merge(shown, files, starts=clocks.starts(files))
         found = profiles.spent(shown, last)
+        first = overview(found)
     if party is not None and party not in found:
         raise UsageError(f"{', '.join(map(str, files))}: no party {party!r}, only {', '.join(found)}")
-    console = Console(width=None if Console().is_terminal else NOT_A_TERMINAL, highlight=False)
-    console.print(overview(found))
+    console = wide()
+    console.print(first)
     console.print(steps({name: rows for name, rows in found.items() if party in (None, name)}, top))
 
 
@@ -68,7 +68,7 @@ def refusing(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(f"{error.filename or file}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except profiles.MALFORMED:
         raise UsageError(f"{file} is no profile of mpcrt's") from None
 
 
@@ -104,7 +104,5 @@ def steps(found: Mapping[str, Mapping[tuple[str, str, str], Spent]], top: int) -
     ]
     for spent, name, step, line in sorted(all_, key=lambda row: -row[0].own)[:top]:
         share = spent.own / max(totals[name], 1e-9)
-        made.add_row(
-            name, step, escape(line) or "(constants)", str(spent.count), duration(spent.own / 1e6), f"{share:.0%}"
-        )
+        made.add_row(name, step, line or "(constants)", str(spent.count), duration(spent.own / 1e6), f"{share:.0%}")
     return made

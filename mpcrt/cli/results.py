@@ -6,12 +6,10 @@ import statistics
 import sys
 from collections.abc import Iterator, Sequence
 
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-NOT_A_TERMINAL = 140
-"""Columns where nobody says how many there are."""
+from mpcrt.cli.terminal import console, wide
 
 
 class Results:
@@ -21,10 +19,10 @@ class Results:
         self._reps, self._json = reps, as_json
         self._rows: list[dict] = []
         self._done = 0
-        err = Console(stderr=True)
+        err = console(stderr=True)
         self._progress = Progress(
-            SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("runs"),
-            TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal,
+            SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+            TextColumn("runs"), TimeElapsedColumn(), console=err, transient=True, disable=not err.is_terminal,
         )  # fmt: skip
         self._task = self._progress.add_task("", total=total * reps)
 
@@ -37,8 +35,7 @@ class Results:
         finally:
             if self._rows and not self._json:
                 sys.stdout.flush()
-                wide = Console(width=None if sys.stdout.isatty() else NOT_A_TERMINAL, highlight=False)
-                wide.print(table(self._rows))
+                wide().print(table(self._rows))
 
     def case(self, name: str) -> None:
         self._progress.update(self._task, description=f"{name}: processes start, inputs are shared")
@@ -55,7 +52,7 @@ class Results:
 
     def failed(self, name: str, said: Sequence[str]) -> None:
         self._end()
-        self._progress.console.print(*said, f"mpcrt: case {name} failed", sep="\n", markup=False, soft_wrap=True)
+        self._progress.console.print(*said, f"mpcrt: case {name} failed", sep="\n", soft_wrap=True)
 
     def _end(self) -> None:
         self._done = min(self._done + self._reps, round(self._progress.tasks[self._task].total or 0))

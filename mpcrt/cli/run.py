@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from mpcrt.cli.shell import HELP, Shell, profile_option
+from mpcrt.cluster import certificates, lifeline
 from mpcrt.cluster import config as configs
-from mpcrt.cluster import lifeline
 from mpcrt.cluster.config import ClusterConfig
 from mpcrt.cluster.launcher import run_local
 from mpcrt.cluster.logs import configure
@@ -104,7 +104,9 @@ def _run_one(
     allow_descriptors()
     if program is not None and party in config.dealers:
         raise UsageError(f"{party} is a dealer, which takes no program: leave out {program}")
-    config.tls_files(party)
+    files = config.tls_files(party)
+    if files is not None:
+        certificates.require_good(files, party)  # or the others would be told what only this party can mend
     endpoint = config.parties[party].bind
     if listen_fd is None and endpoint is not None:
         listen_fd = listening_socket(endpoint, party).detach()

@@ -12,8 +12,8 @@ from typing import Any
 import click
 
 from mpcrt.cluster import exit_codes
-from mpcrt.cluster.logs import one_line
 from mpcrt.errors import MpcrtError, UserFunctionError
+from mpcrt.text import LINE, plain
 
 HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
@@ -43,7 +43,7 @@ class Shell:
 
     def say(self, message: str, code: int) -> None:
         """The last line: `mpcrt: <party>: message`, or one JSON object."""
-        message = one_line(message)
+        message = plain(message, LINE)
         if self.log_json:
             line = json.dumps({"level": "error", "party": self.party, "message": message, "exit_code": code})
         else:

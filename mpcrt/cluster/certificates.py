@@ -18,6 +18,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mpcrt.cluster.checks import name_problem
 from mpcrt.cluster.config import TlsFiles
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain
 
 CA_CERTIFICATE, CA_KEY = "ca.pem", "ca.key"
 CA_DAYS, PARTY_DAYS, THROWAWAY_DAYS = 3650, 365, 7
@@ -129,20 +130,33 @@ class Shown:
 
     def problem(self, now: datetime.datetime | None = None) -> str | None:
         """Why it is not valid now, or None."""
-        now = now or datetime.datetime.now(datetime.UTC)
-        if now < self.not_before:
-            return f"is not valid before {self.not_before:%Y-%m-%d %H:%M} UTC; check this machine's clock"
-        if now > self.not_after:
-            return f"expired on {self.not_after:%Y-%m-%d %H:%M} UTC; issue a new one"
-        return None
+        return _out_of_date(self.not_before, self.not_after, now)
+
+
+def _out_of_date(
+    not_before: datetime.datetime, not_after: datetime.datetime, now: datetime.datetime | None = None
+) -> str | None:
+    now = now or datetime.datetime.now(datetime.UTC)
+    if now < not_before:
+        return f"is not valid before {not_before:%Y-%m-%d %H:%M} UTC; check this machine's clock"
+    if now > not_after:
+        return f"expired on {not_after:%Y-%m-%d %H:%M} UTC; issue a new one"
+    return None
 
 
 def show(file: Path) -> list[Shown]:
     """Every certificate in a PEM file, in its order. Raises ConfigError."""
-    return [_shown(certificate) for certificate in _load(file)]
+    return [_shown(certificate, file) for certificate in _load(file)]
 
 
-def _shown(certificate: x509.Certificate) -> Shown:
+def _shown(certificate: x509.Certificate, file: Path) -> Shown:
+    try:
+        return _read(certificate)
+    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
+        raise ConfigError(f"{file}: holds a malformed certificate; have a new one issued") from None
+
+
+def _read(certificate: x509.Certificate) -> Shown:
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         dns_names = tuple(names.get_values_for_type(x509.DNSName))
@@ -167,16 +181,16 @@ def problems(files: TlsFiles, party: str) -> list[str]:
     """What is wrong with a party's own files, each a sentence that says what to do; empty when all is well."""
     found: list[str] = []
     chain, roots = _load(files.certificate), _load(files.ca)
-    leaf = _shown(chain[0])
+    leaf = _shown(chain[0], files.certificate)
     if party not in leaf.dns_names:
-        names = ", ".join(leaf.dns_names) or "no name"
+        names = plain(", ".join(leaf.dns_names)) or "no name"
         found.append(f"{files.certificate}: is for {names}, not for {party}; issue one with DNS name {party}")
-    for file, certificates in ((files.certificate, chain), (files.ca, roots)):
-        for certificate in certificates:
-            problem = _shown(certificate).problem()
-            if problem:
-                found.append(f"{file}: {problem}")
-    if not _chains(chain, roots):
+    path = _path(chain, roots)
+    for certificate in path or chain[:1]:
+        problem = _problem(certificate)
+        if problem:
+            found.append(f"{files.certificate if certificate in chain else files.ca}: {problem}")
+    if not path:
         found.append(f"{files.certificate}: is not signed by {files.ca}; use the authority that signed it")
     try:
         password = files.password.encode() if files.password is not None else None
@@ -193,16 +207,27 @@ def problems(files: TlsFiles, party: str) -> list[str]:
     return found
 
 
-def _chains(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> bool:
-    """Whether the leaf leads, through the certificates sent with it, to one of the roots."""
-    current, rest = chain[0], [*chain[1:], *roots]
-    for _ in range(len(rest) + 1):
-        if current in roots:
-            return True
-        current = next((issuer for issuer in rest if issuer != current and _signed(current, issuer)), None)
-        if current is None:
-            return False
-    return False
+def require_good(files: TlsFiles, party: str) -> None:
+    """Raises ConfigError, which says all of `problems`, where there are any."""
+    found = problems(files, party)
+    if found:
+        raise ConfigError("; ".join(found))
+
+
+def _problem(certificate: x509.Certificate) -> str | None:
+    return _out_of_date(certificate.not_valid_before_utc, certificate.not_valid_after_utc)
+
+
+def _path(chain: list[x509.Certificate], roots: list[x509.Certificate]) -> list[x509.Certificate]:
+    """The leaf and what it leads to, through the certificates sent with it, up to one of the roots; empty where it
+    leads to none. What is valid now comes before what is not: a file of roots keeps old ones beside their renewal."""
+    path, rest = [chain[0]], sorted([*chain[1:], *roots], key=lambda one: _problem(one) is not None)
+    while path[-1] not in roots:
+        issuer = next((one for one in rest if one not in path and _signed(path[-1], one)), None)
+        if issuer is None:
+            return []
+        path.append(issuer)
+    return path
 
 
 def _signed(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from mpcrt.cluster.endpoint import Endpoint
 from mpcrt.cluster.source import KeyPath, Source, listing, suggestion
+from mpcrt.text import quoted
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
@@ -36,7 +37,7 @@ def check(config: "ClusterConfig", source: Source) -> None:
 def name_problem(name: str) -> str | None:
     """Why no party or device can have this name, or None."""
     if not NAME.fullmatch(name):
-        return f"'{name}' is no name; {NAME_RULE}"
+        return f"{quoted(name)} is no name; {NAME_RULE}"
     return f"'{name}' is reserved; choose another name" if name in RESERVED_NAMES else None
 
 
@@ -77,7 +78,7 @@ def _check_devices(config: "ClusterConfig", source: Source) -> None:
     def known(name: str, path: KeyPath) -> None:
         if name not in config.parties:
             hint = suggestion(name, config.parties)
-            raise source.error(path, f"unknown party '{name}'{hint}; the parties are {listing(config.parties)}")
+            raise source.error(path, f"unknown party {quoted(name)}{hint}; the parties are {listing(config.parties)}")
 
     for name, device in config.devices.items():
         path = ("devices", name)
@@ -141,10 +142,11 @@ def explain(model: type[BaseModel], error: Any) -> str:
     if kind in ("model_type", "dict_type", "model_attributes_type"):
         inner = _model_at(model, error["loc"])
         keys = f" with {listing(inner.model_fields)}" if inner is not model else ""
-        return f"{value!r} is not a mapping{keys}"
-    wanted = {"string_type": "text", "int_type": "a whole number", "int_from_float": "a whole number",
-              "float_type": "a number", "tuple_type": "a list of party names"}.get(kind)  # fmt: skip
-    return f"{value!r} is not {wanted}" if wanted else f"{value!r}: {error['msg']}"
+        return f"{quoted(value)} is not a mapping{keys}"
+    wanted = {"string_type": "text; put it in quotes", "int_type": "a whole number in decimal digits",
+              "int_from_float": "a whole number in decimal digits", "float_type": "a number, such as 30 or 0.5",
+              "tuple_type": "a list of party names"}.get(kind)  # fmt: skip
+    return f"{quoted(value)} is not {wanted}" if wanted else f"{quoted(value)}: {error['msg']}"
 
 
 def _model_at(model: type[BaseModel], path: Any) -> type[BaseModel]:

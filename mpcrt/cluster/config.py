@@ -19,6 +19,7 @@ from mpcrt.cluster.checks import check, explain
 from mpcrt.cluster.endpoint import Endpoint
 from mpcrt.cluster.source import KeyPath, Source, listing, parse_yaml, read_yaml, suggestion
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain, quoted
 
 DEFAULT_NAMES = ("alice", "bob", "carol", "dave", "erin")
 DEALER = "dealer"
@@ -122,7 +123,7 @@ class ClusterConfig(_Model):
         if name not in self.parties:
             raise self._source.error(
                 ("parties",),
-                f"no party '{name}'{suggestion(name, self.parties)}; the parties are {listing(self.parties)}",
+                f"no party {quoted(name)}{suggestion(name, self.parties)}; the parties are {listing(self.parties)}",
             )
 
     def tls_files(self, party: str) -> TlsFiles | None:
@@ -232,13 +233,11 @@ def from_mapping(data: Any, source: Source) -> ClusterConfig:
         raise source.error((), f"a cluster file is a mapping with {listing(ClusterConfig.model_fields)}")
     data = dict(data)
     tls = data.pop("tls", None)
-    if tls is False or tls == "off":  # YAML reads a bare off as False
-        tls = "off"
-    elif isinstance(tls, dict):
+    if isinstance(tls, dict):
         tls = _validated(TlsPaths, tls, source, ("tls",))
-    elif tls is not None:
+    elif tls not in (None, "off"):
         allowed = listing(TlsPaths.model_fields)
-        raise source.error(("tls",), f"{tls!r} is neither `off` nor a mapping with {allowed}")
+        raise source.error(("tls",), f"{quoted(tls)} is neither `off` nor a mapping with {allowed}")
     config = _validated(ClusterConfig, data | {"tls": tls}, source, ())
     config._source = source
     check(config, source)
@@ -262,11 +261,11 @@ def _validated(model: type[_M], data: dict[str, Any], source: Source, prefix: Ke
 def _first_difference(key: str, here: Any, there: Any) -> str | None:
     if isinstance(here, dict) and isinstance(there, dict):
         for name in sorted({*here, *there}, key=str):
-            inner = f"{key}.{name}" if key else str(name)
+            inner = f"{key}.{plain(name, 100)}" if key else plain(name, 100)
             if name not in there or name not in here:
                 return f"{inner}: only {'here' if name in here else 'there'}"
             found = _first_difference(inner, here[name], there[name])
             if found:
                 return found
         return None
-    return None if here == there else f"{key}: here {here!r}, there {there!r}"
+    return None if here == there else f"{key}: here {quoted(here)}, there {quoted(there)}"

@@ -4,6 +4,8 @@ import ipaddress
 import re
 from typing import Any, NamedTuple
 
+from mpcrt.text import quoted
+
 
 class Endpoint(NamedTuple):
     """A host (name or IP address) and a TCP port."""
@@ -38,16 +40,24 @@ class Endpoint(NamedTuple):
         if isinstance(text, Endpoint):
             return text
         if not isinstance(text, str):
-            raise ValueError(f"{text!r} is not an address; write host:port, such as 127.0.0.1:9101")
+            raise ValueError(f"{quoted(text)} is not an address; write host:port, such as 127.0.0.1:9101")
         match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]+)", text)
         if match is None:
-            raise ValueError(f"{text!r} is not an address; write host:port or [ipv6]:port, such as 127.0.0.1:9101")
+            raise ValueError(
+                f"{quoted(text)} is not an address; write host:port or [ipv6]:port, such as 127.0.0.1:9101"
+            )
         port = int(match[3]) if len(match[3]) < 6 else 65536
         if not 1 <= port <= 65535:
-            raise ValueError(f"port {match[3]} is not between 1 and 65535")
+            raise ValueError(f"port {match[3][:10]} is not between 1 and 65535")
         if match[1] is not None:
             try:
                 return cls(str(ipaddress.IPv6Address(match[1])), port)
             except ValueError:
-                raise ValueError(f"{match[1]!r} is not an IPv6 address") from None
-        return cls(match[2].lower(), port)
+                raise ValueError(f"{quoted(match[1])} is not an IPv6 address") from None
+        host = match[2].lower()
+        if not host.strip("0123456789."):  # 9:30 is no machine, though resolvers would take it for 0.0.0.9
+            try:
+                ipaddress.IPv4Address(host)
+            except ValueError:
+                raise ValueError(f"{quoted(host)} is neither a host name nor an IPv4 address") from None
+        return cls(host, port)

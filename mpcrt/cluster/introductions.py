@@ -17,6 +17,7 @@ from typing import Any
 from mpcrt.cluster.config import ClusterConfig, TlsFiles
 from mpcrt.cluster.version import package_version
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain
 
 BANNER = b"MPCRT-DOCTOR 1\n"
 ZEROMQ = b"\xff"
@@ -52,9 +53,12 @@ class Introduction:
         """A peer's. Raises Mismatch when it is none."""
         try:
             data = json.loads(line)
-            words = {key: str(data[key])[:100] for key in ("party", "version", "jax", "digest")}
-            return cls(**words, canonical=dict(data["canonical"]), time=float(data["time"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            words = {key: plain(data[key], 100) for key in ("party", "version", "jax", "digest")}
+            found = cls(**words, canonical=dict(data["canonical"]), time=float(data["time"]))
+            if not 0 <= found.time < 1 << 40:
+                raise ValueError
+            return found
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
             raise Mismatch("answers with something that is no introduction") from None
 
     def line(self) -> bytes:
@@ -86,6 +90,7 @@ def server_context(files: TlsFiles) -> ssl.SSLContext:
 def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # names are parties, compared as a run does: see `certificate_names`
     context.verify_mode = ssl.CERT_REQUIRED
     try:
         context.load_verify_locations(files.ca)
@@ -110,7 +115,8 @@ def measure(config: ClusterConfig, party: str, peer: str, context: ssl.SSLContex
             return None
         if first + _exactly(plain, len(BANNER) - 1) != BANNER:
             raise Mismatch("some other program listens there; check address and port")
-        with _secured(plain, context, peer) as link:
+        with _secured(plain, context) as link:
+            _check_certificate(link, peer, f"its certificate is not for {peer}; it needs one with the DNS name {peer}")
             link.sendall(Introduction.of(config, party).line())
             before = time.time()
             introduction = Introduction.read(_line(link))
@@ -144,8 +150,8 @@ def answer(
         secured = connection if context is None else context.wrap_socket(connection, server_side=True)
         with secured as link:
             introduction = Introduction.read(_line(link))
-            if isinstance(link, ssl.SSLSocket) and introduction.party not in certificate_names(link.getpeercert()):
-                raise Mismatch(f"says it is {introduction.party}, but its certificate is for another name")
+            said = f"says it is {introduction.party}, but its certificate is for another name"
+            _check_certificate(link, introduction.party, said)
             link.sendall(Introduction.of(config, party).line())
             for _ in range(PINGS):
                 link.sendall(_exactly(link, PING_BYTES))
@@ -156,12 +162,18 @@ def answer(
             return introduction
 
 
-def _secured(plain: socket.socket, context: ssl.SSLContext | None, peer: str) -> socket.socket:
-    return plain if context is None else context.wrap_socket(plain, server_hostname=peer)
+def _secured(plain: socket.socket, context: ssl.SSLContext | None) -> socket.socket:
+    return plain if context is None else context.wrap_socket(plain)
+
+
+def _check_certificate(link: socket.socket, party: str, message: str) -> None:
+    if isinstance(link, ssl.SSLSocket) and party not in certificate_names(link.getpeercert()):
+        raise Mismatch(message)
 
 
 def certificate_names(certificate: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """The DNS names of a certificate as `ssl` gives it."""
+    """The DNS names of a certificate as `ssl` gives it: its party, letter by letter, without wildcards or the common
+    name."""
     return tuple(name for kind, name in (certificate or {}).get("subjectAltName", ()) if kind == "DNS")
 
 

@@ -20,6 +20,7 @@ from mpcrt.cluster.relay import Relay
 from mpcrt.cluster.scratch import Scratch
 from mpcrt.cluster.signals import terminating_signals
 from mpcrt.cluster.sockets import close_all, listening_sockets
+from mpcrt.text import LINE, plain
 
 FAILURE_SLACK = 5.0
 KILLED_PATIENCE = 5.0
@@ -232,8 +233,8 @@ def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay
 
 def _json_message(line: str) -> str | None:
     try:
-        return str(json.loads(line)["message"])
-    except (ValueError, KeyError, TypeError):
+        return plain(json.loads(line)["message"], LINE)
+    except (ValueError, KeyError, TypeError, RecursionError):
         return None
 
 

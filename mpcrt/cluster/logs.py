@@ -8,6 +8,8 @@ import sys
 import traceback
 from typing import TextIO
 
+from mpcrt.text import LINE, plain, printable
+
 _FRAME = re.compile(r'\s+File "[^"]*", line \d+, in \S+$')
 _EXCEPTION = re.compile(r"([A-Za-z_][\w.]*)(?::|$)")
 
@@ -57,10 +59,10 @@ class PlainFormatter(logging.Formatter):
         message = record.getMessage()
         if record.exc_info:
             message += "\n" + self.formatException(record.exc_info)
-        first, *rest = message.splitlines() or [""]
-        line = f"{time} {self.party + ': ' if self.party else ''}{level}{one_line(first)}"
+        first, *rest = message.split("\n")
+        line = f"{time} {self.party + ': ' if self.party else ''}{level}{plain(first, LINE)}"
         # indented, so that no message can pass for another log line
-        return "\n".join([line, *("    " + _printable(more) for more in rest)])
+        return "\n".join([line, *("    " + printable(more)[:LINE] for more in rest)])
 
 
 class JsonFormatter(logging.Formatter):
@@ -72,13 +74,13 @@ class JsonFormatter(logging.Formatter):
         self.party = party
 
     def format(self, record: logging.LogRecord) -> str:
-        first, *rest = record.getMessage().splitlines() or [""]
+        first, *rest = record.getMessage().split("\n")
         entry: dict[str, object] = {
             "time": datetime.datetime.fromtimestamp(record.created, datetime.UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "party": self.party,
             "logger": record.name,
-            "message": one_line(first),
+            "message": plain(first, LINE),
         }
         if record.exc_info and record.exc_info[0] is not None:
             rest = traceback.format_exception(*record.exc_info, chain=False)
@@ -89,12 +91,3 @@ class JsonFormatter(logging.Formatter):
             entry["exception"] = next(below, "")
             entry["frames"] = [rest[index].strip() for index in places]
         return json.dumps(entry, ensure_ascii=False)
-
-
-def one_line(message: str) -> str:
-    """A message on one line, without control characters that a terminal or log would act on."""
-    return _printable(" ".join(message.split()))
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text)

@@ -12,7 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from mpcrt.text import plain
+
 Event = dict[str, Any]
+MALFORMED = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a file raises that is no profile."""
 
 
 def write(file: Path, about: dict[str, Any], events: Iterable[Event]) -> None:
@@ -107,7 +111,7 @@ class Spent:
 def spent(file: Path, last: bool = False) -> dict[str, dict[tuple[str, str, str], Spent]]:
     """Party -> (kind, name, source line) -> what was spent there; `last`: within each party's last run of a plan.
 
-    Raises ValueError, KeyError or TypeError for a file that is no profile."""
+    Names and lines are plain text. Raises one of MALFORMED for a file that is no profile."""
     head(file)
     names: dict[int, str] = {}
     tracks: dict[tuple[int, int], list[Event]] = {}
@@ -115,7 +119,7 @@ def spent(file: Path, last: bool = False) -> dict[str, dict[tuple[str, str, str]
         if event["ph"] == "X":
             tracks.setdefault((event["pid"], event["tid"]), []).append(event)
         elif event["name"] == "process_name":
-            names[event["pid"]] = event["args"]["name"]
+            names[event["pid"]] = plain(event["args"]["name"], 100)
     found: dict[str, dict[tuple[str, str, str], Spent]] = {name: {} for name in names.values()}
     for (party, _), track in tracks.items():
         track.sort(key=lambda e: (e["ts"], -e["dur"]))
@@ -132,7 +136,8 @@ def add_own(track: list[Event], found: dict[tuple[str, str, str], Spent]) -> Non
     for event in track:
         while around and around[-1][0] <= event["ts"]:
             around.pop()
-        mine = found.setdefault((event["cat"], event["name"], event["args"].get("line", "")), Spent())
+        name, line = plain(event["name"], 100), plain(event["args"].get("line", ""))
+        mine = found.setdefault((event["cat"], name, line), Spent())
         mine.count += 1
         mine.own += event["dur"]
         if around:

@@ -43,7 +43,7 @@ class Relay:
 
     def _make_prefixes(self, names: Sequence[str]) -> dict[str, str]:
         width = max(map(len, names), default=0)
-        console = Console(file=self._err or sys.stderr)
+        console = Console(file=self._err or sys.stderr, markup=False)
         coloured = console.is_terminal and not console.no_color
         prefixes: dict[str, str] = {}
         for index, name in enumerate(names):

@@ -1,6 +1,7 @@
 """YAML with line numbers: every complaint about a cluster file names its file, line and key."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,9 +10,15 @@ from typing import Any
 import yaml
 
 from mpcrt.errors import ConfigError
+from mpcrt.text import plain
 
-MAX_BYTES = 1 << 20
+MAX_BYTES = 1 << 16
 MAX_NODES = 10_000
+_WHOLE = re.compile(r"[-+]?(?:0|[1-9][0-9]{0,17})")
+_REAL = re.compile(r"[-+]?[0-9]{1,18}\.[0-9]{0,18}(?:[eE][-+][0-9]{1,3})?|\.[0-9]{1,18}(?:[eE][-+][0-9]{1,3})?")
+_TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")]
+"""What nodes have that were given none, where nothing is read into words."""
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 KeyPath = tuple[str | int, ...]
 
@@ -28,7 +35,7 @@ class Source:
         line = next((self.lines[path[:n]] for n in range(len(path), 0, -1) if path[:n] in self.lines), None)
         where = self.name if line is None else f"{self.name}:{line}"
         key = ".".join(str(part) for part in path)
-        return ConfigError(f"{where}: {key}: {message}" if key else f"{where}: {message}")
+        return ConfigError(f"{where}: {plain(key)}: {plain(message, 1000)}" if key else f"{where}: {message}")
 
 
 def suggestion(word: str, allowed: Iterable[str]) -> str:
@@ -66,39 +73,56 @@ def parse_yaml(text: bytes | str, name: str) -> tuple[Any, Source]:
     """As `read_yaml`, from text; `name` stands for the file in messages."""
     source = Source(name)
     try:
-        loader = yaml.SafeLoader(text)
+        loader = yaml.BaseLoader(text)
         try:
             root = loader.get_single_node()
             if root is None:
                 raise ConfigError(f"{name}: is empty; a cluster file has name, parties and devices")
-            return _Reader(loader, source).value(root, ()), source
+            return _Reader(source).value(root, ()), source
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
         raise ConfigError(f"{where}: not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
+    except RecursionError:  # an alias inside of what it stands for has no end either
+        raise ConfigError(f"{name}: is nested too deep for a cluster file") from None
+    except (yaml.YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{name}: not YAML: {reason}") from None
+
+
+def scalar(text: str) -> Any:
+    """What a word without quotes means: decimal numbers, true, false and nothing; anything else is itself.
+
+    YAML 1.1 has more: `no` is false, `9:30` is 570 and `010` is 8. Here they are text, as they are written.
+    """
+    if text.lower() in _WORDS:
+        return _WORDS[text.lower()]
+    if _WHOLE.fullmatch(text):
+        return int(text)
+    return float(text) if _REAL.fullmatch(text) else text
 
 
 class _Reader:
     """Turns YAML nodes into plain values and notes the line of each key."""
 
-    def __init__(self, loader: yaml.SafeLoader, source: Source) -> None:
-        self.loader, self.source, self.nodes = loader, source, 0
+    def __init__(self, source: Source) -> None:
+        self.source, self.nodes = source, 0
 
     def value(self, node: yaml.Node, path: KeyPath) -> Any:
         self.nodes += 1
         if self.nodes > MAX_NODES:  # nested aliases grow exponentially
-            raise self.source.error(path, f"more than {MAX_NODES} values")
+            raise self.source.error(path[:3], f"more than {MAX_NODES} values, aliases followed")
         self.source.lines.setdefault(path, node.start_mark.line + 1)
+        if node.tag not in _TAGS:
+            raise self.source.error(path, f"has the tag {plain(node.tag)}; a cluster file has none, take it away")
         if isinstance(node, yaml.MappingNode):
             return self.mapping(node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
-        return self.loader.construct_object(node)
+        plain_word = isinstance(node, yaml.ScalarNode) and node.style is None
+        return scalar(node.value) if plain_word else node.value
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:
         result: dict[str, Any] = {}

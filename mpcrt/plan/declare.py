@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.types import Type, join
+from mpcrt.text import quoted
 
 Attrs = dict[str, object]
 Infer = Callable[[tuple[Type, ...], Attrs], tuple[Type, ...]]
@@ -42,8 +43,8 @@ def need(condition: object, message: str) -> None:
 
 def ints(value: object, length: int | None = None) -> tuple[int, ...]:
     if not isinstance(value, tuple) or not all(type(v) is int for v in value):
-        raise PlanError(f"{value!r} is not a tuple of integers")
-    need(length is None or len(value) == length, f"{value!r} has not {length} entries")
+        raise PlanError(f"{quoted(value)} is not a tuple of integers")
+    need(length is None or len(value) == length, f"{quoted(value)} has not {length} entries")
     return value
 
 
@@ -53,7 +54,7 @@ def plain(value: object) -> bool:
 
 
 def natural(value: object, below: int = 1 << 40) -> int:
-    need(type(value) is int and 0 <= value < below, f"{value!r} is not an integer in [0, {below})")
+    need(type(value) is int and 0 <= value < below, f"{quoted(value)} is not an integer in [0, {below})")
     return value  # type: ignore[return-value]
 
 

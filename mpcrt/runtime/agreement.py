@@ -9,6 +9,7 @@ those who have no program.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ import numpy as np
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.plan import Plan
 from mpcrt.runtime.commands import MAX_BODY, Command, decode, encode, pack, unpack
+from mpcrt.text import plain, quoted
 from mpcrt.transport.link import Address, Kind, Link
 
 MAX_EXTRAS = 1 << 22
@@ -151,7 +153,8 @@ class Ledger:
             return "; the function or what it closes over changed since its first call"
         for i, digest in enumerate(hashes):
             if i >= len(theirs) or theirs[i] != digest:
-                node, line = plan.nodes[i], plan.lines[i] if i < len(plan.lines) else ""
+                node = plan.nodes[i]
+                line = os.path.basename(plan.lines[i]) if i < len(plan.lines) else ""  # the others are told it too
                 return f"; the first op that differs is {node.op} of {node.results[0]}{f' in {line}' if line else ''}"
         return "; there it has more ops"
 
@@ -162,12 +165,11 @@ def plan_hashes(plan: Plan) -> list[bytes]:
 
 
 def _brief(row: list) -> str:
-    text = ", ".join(str(v) for v in row)
-    return text if len(text) <= 200 else text[:200] + "..."
+    return plain(", ".join([field if isinstance(field, str) else quoted(field) for field in row[:20]]), 200)
 
 
 def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list]:
-    """(number, digest, description, command rows) of a call's message. Raises ProtocolError."""
+    """(number, digest, description, made plain, command rows) of a call's message. Raises ProtocolError."""
     if (size := memoryview(data).nbytes) > MAX_BODY:
         raise ProtocolError(f"{peer} sent a call of {size} bytes; at most {MAX_BODY} are allowed")
     fields = unpack(data, f"call from {peer}")
@@ -177,7 +179,7 @@ def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list]:
     if not isinstance(fields[3], list) or not all(isinstance(row, list) and row for row in fields[3]):
         raise ProtocolError(f"{peer} sent a malformed call")
     number, digest, text, rows = fields
-    return number, digest, text[:1000], rows
+    return number, digest, plain(text, 1000), rows
 
 
 class Follower:

@@ -13,6 +13,7 @@ import numpy as np
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.ring.prg import random_bytes
 from mpcrt.runtime.commands import pack, unpack
+from mpcrt.text import plain
 from mpcrt.transport.link import NONCE_BYTES, Address, Kind, Link
 
 if TYPE_CHECKING:
@@ -44,9 +45,12 @@ def greet(link: Link, config: ClusterConfig, *, has_program: bool, version: str)
     """Exchange hellos with every peer and agree on the run nonce and pairwise seeds.
 
     Each process sends every other one its versions, the meaning of its cluster file, its part of the nonce and one
-    half of the pair's seed. Raises DisagreementError naming the peer and what differs.
+    half of the pair's seed. Raises DisagreementError naming the peer and what differs, UsageError for a dealer that is
+    given the program here.
     """
     me = link.name
+    if has_program and me in config.dealers:
+        raise UsageError(f"{me} is a dealer, which takes no program")
     part = random_bytes(SEED_BYTES)
     halves = {peer: random_bytes(SEED_BYTES) for peer in link.peers}
     canonical = config.canonical()
@@ -85,8 +89,11 @@ def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> 
     if not good:
         raise ProtocolError(f"{peer} sent a malformed hello")
     if theirs.split(".")[:2] != version.split(".")[:2]:
-        raise DisagreementError(f"{peer} runs mpcrt {theirs[:40]}, this process {version}; install one release")
+        raise DisagreementError(f"{peer} runs mpcrt {plain(theirs, 40)}, this process {version}; install one release")
     difference = config.difference(canonical)
     if difference is not None:
-        raise DisagreementError(f"{peer} has another cluster file; first difference: {difference[:500]}")
+        raise DisagreementError(f"{peer} has another cluster file; first difference: {difference}")
+    if has_program and peer in config.dealers:
+        # who has the program has a say in what is run, and can be sent values in the clear
+        raise DisagreementError(f"{peer} is a dealer and says that it has the program; start it without one")
     return has_program, part, half

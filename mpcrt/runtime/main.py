@@ -22,6 +22,7 @@ from mpcrt.runtime.hello import Roster, greet
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.profile import Profile, Recorder
 from mpcrt.runtime.session import Session, exit_code
+from mpcrt.text import LINE, plain
 from mpcrt.transport.link import Link
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ class LastWord:
 
     def _end(self, failure: BaseException) -> None:
         code = exit_code(failure)
-        message = " ".join(str(public_failure(failure)).split())
+        message = plain(public_failure(failure), LINE)
         line = f"mpcrt: {self._party}: {message}"
         if self._json:
             line = json.dumps({"level": "error", "party": self._party, "message": message, "exit_code": code})

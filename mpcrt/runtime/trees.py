@@ -12,6 +12,7 @@ import msgpack
 import numpy as np
 
 from mpcrt.errors import ProtocolError, UsageError
+from mpcrt.text import plain, quoted
 
 MAX_DEPTH = 64
 MAX_LEAVES = 1 << 20
@@ -98,7 +99,7 @@ def child(structure: Structure, key: Any) -> Structure:
     if isinstance(structure, list) and structure[0] == "d":
         keys, *children = structure[1:]
         if key not in keys:
-            raise KeyError(f"{key!r}; there is {', '.join(map(repr, keys)) or 'nothing'}")
+            raise KeyError(f"{key!r}; there is {plain(', '.join(map(repr, keys))) or 'nothing'}")
         return children[keys.index(key)]
     if isinstance(structure, list) and isinstance(key, int):
         return structure[1:][key]
@@ -121,7 +122,7 @@ def paths(structure: Structure, path: str = "") -> Iterator[str]:
     elif structure is not None:
         keys = structure[1] if structure[0] == "d" else range(len(structure) - 1)
         for key, part in zip(keys, structure[2 if structure[0] == "d" else 1 :], strict=True):
-            yield from paths(part, f"{path}[{key!r}]")
+            yield from paths(part, f"{path}[{quoted(key)}]")
 
 
 def encode(structure: Structure, types: Sequence[LeafType]) -> bytes:
@@ -183,7 +184,7 @@ def describe(structure: Structure, types: Sequence[LeafType]) -> str:
     if len(text) > 160:
         total = sum(t.bytes for t in types)
         return f"{len(types)} arrays ({size(total)})"
-    return text
+    return plain(text)
 
 
 def _describe(structure: Structure, types: Sequence[LeafType]) -> str:

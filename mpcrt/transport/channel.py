@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import MpcrtError
+from mpcrt.text import plain
 from mpcrt.transport.codec import Encoded, Message, read_message
 from mpcrt.transport.header import Damaged, Frame
 
@@ -35,7 +36,7 @@ class Channel(ABC):
     @property
     def proves(self) -> str:
         """Whose certificate it is, for messages."""
-        return "for " + " and ".join(sorted(self.names)) if self.names else "for no name"
+        return "for " + plain(" and ".join(sorted(self.names))) if self.names else "for no name"
 
     @abstractmethod
     def start(self) -> list[Sequence[Frame]]:

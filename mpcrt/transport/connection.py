@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from mpcrt.errors import ProtocolError
+from mpcrt.text import plain
 from mpcrt.transport.callers import Wire
 from mpcrt.transport.channel import Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, read_message
@@ -156,7 +157,7 @@ class Connection:
 
 
 def refusal_text(frames: Sequence[Frame]) -> str:
-    """What a plaintext REFUSE message says, made printable; empty when `frames` are no such thing."""
+    """What a plaintext REFUSE message says, made plain; empty when `frames` are no such thing."""
     if len(frames) != 1 or bytes(frames[0][:3]) != b"mpc":
         return ""
     try:
@@ -167,6 +168,6 @@ def refusal_text(frames: Sequence[Frame]) -> str:
 
 
 def said(message: Message) -> str:
-    """The text of a REFUSE message, made printable."""
+    """The text of a REFUSE message, made plain."""
     (text,) = control_fields(message, str)
-    return "".join(letter if letter.isprintable() else "?" for letter in text[:300])
+    return plain(text)

@@ -26,6 +26,7 @@ import msgpack
 import numpy as np
 
 from mpcrt.errors import ProtocolError, UsageError
+from mpcrt.text import quoted
 from mpcrt.transport.link import NONCE_BYTES, Address, Kind
 
 VERSION = 2
@@ -216,7 +217,7 @@ def _unpacked(data: Frame) -> tuple:
 def _checked(fields: tuple) -> tuple[bytes, int, int, int, int, int, int, int]:
     """The fields between the version and the dtypes, however they were written."""
     if fields[0] != VERSION or type(fields[0]) is not int:
-        raise OtherVersion(f"it speaks version {_shown(fields[0])} of the links, not {LINKS}; install one release")
+        raise OtherVersion(f"it speaks version {quoted(fields[0])} of the links, not {LINKS}; install one release")
     if len(fields) != 11:
         raise ProtocolError(f"a header of {len(fields)} fields instead of 11")
     nonce, numbers = fields[1], fields[2:9]
@@ -257,8 +258,3 @@ def _layout(codes: bytes, shapes: tuple) -> Layout:
         sizes.append(dtype.itemsize * prod(shape))
     dtypes = tuple(DTYPES[code] for code in codes)
     return Layout(dtypes, shapes, tuple(sizes), sum(sizes), sum(size + -size % 8 for size in sizes))
-
-
-def _shown(value: object) -> str:
-    """A peer's value in an error: short and printable."""
-    return repr(value)[:40]

@@ -56,6 +56,29 @@ def test_what_is_no_profile_is_said(file, tmp_path):
         assert shown.exit_code == 2 and words in shown.output, shown.output
 
 
+@pytest.mark.parametrize("name", ["bob[/red]", "[bold]bob", "bob :bomb:", "bob\x1b[2J\u202e\nalice", "x" * 10_000])
+def test_names_in_a_file_are_text(tmp_path, name):
+    made = tmp_path / "p.json"
+    title = {"ph": "M", "pid": 1, "tid": 0, "name": "process_name", "args": {"name": name}}
+    profiles.write(made, {"parties": [name]}, [title, slice_("step", name, 0, 10, name)])
+    shown = CliRunner().invoke(main, ["profile", str(made)])
+    assert shown.exit_code == 0 and shown.output.replace("\n", "").isprintable(), shown.output
+    assert ("bomb" in name) == (":bomb:" in shown.output) and ("red" in name) == ("[/red]" in shown.output)
+    refused = CliRunner().invoke(main, ["profile", str(made), "--party", "carol"])
+    assert refused.exit_code == 2 and refused.output.rstrip("\n").isprintable()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{}, [], 3, {"ph": "X"}, slice_("step", "s", 0, 1, pid=9), slice_("wait", "w", 0, float("inf")),
+     slice_("wait", "w", float("nan"), float("nan")), slice_("step", "s", 0, "1"), slice_([], "s", 0, 1)],
+)  # fmt: skip
+def test_a_file_of_other_things_is_no_profile(file, tmp_path, event):
+    profiles.write(tmp_path / "odd.json", profiles.head(file), [*profiles.events(file), event])
+    shown = CliRunner().invoke(main, ["profile", str(tmp_path / "odd.json")])
+    assert shown.exit_code == 2 and "is no profile of mpcrt's" in shown.output, shown.output
+
+
 HOUR = 3_600_000_000_000
 
 

@@ -1,5 +1,7 @@
 """Two companies and a dealer as they run it: own directories, own cluster files, certificates of `mpcrt certs`."""
 
+import contextlib
+import datetime
 import os
 import shutil
 import subprocess
@@ -8,10 +10,13 @@ import time
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mpcrt.cluster import certificates, clocks, profiles
 from mpcrt.cluster import config as configs
-from mpcrt.cluster.sockets import close_all, free_ports_cluster
+from mpcrt.cluster.sockets import close_all, free_ports_cluster, listening_socket
 
 ROOT = Path(__file__).parents[2]
 NAMES = ("alice", "bob", "dealer")
@@ -132,6 +137,55 @@ def test_a_strangers_certificate_is_refused_and_named(companies, tmp_path):
         assert ends[name][2].startswith(f"mpcrt: {name}: ")
         # the dealer meets bob and tells alice, who would wait for him
         assert "certificate" in ends[name][2] and (name == "bob" or "bob" in ends[name][2]), ends
+
+
+def expire(certs: Path) -> None:
+    """Leave bob with a certificate of yesterday, by the same authority."""
+    files, authority = certificates.party_files(certs, "bob"), certificates.read_authority(certs)
+    key = ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(authority.certificate.subject)
+        .public_key(key.public_key()).serial_number(7).not_valid_before(now - datetime.timedelta(9))
+        .not_valid_after(now - datetime.timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("bob")]), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )  # fmt: skip
+    files.certificate.write_bytes(certificates._certificate_pem(made))
+    files.key.write_bytes(certificates._key_pem(key))
+
+
+MISTAKES = {
+    "key that others may read": (lambda certs: (certs / "bob.key").chmod(0o640), "run chmod 600"),
+    "another party's certificate": (
+        lambda certs: [shutil.copy(certs / f"alice.{end}", certs / f"bob.{end}") for end in ("pem", "key")],
+        "is for alice, not for bob; issue one with DNS name bob",
+    ),
+    "another key": (lambda certs: shutil.copy(certs / "alice.key", certs / "bob.key"), "is not the key of"),
+    "expired": (expire, "expired on"),
+    "another authority": (lambda certs: certificates.write_authority(certs.parent / "new", "new")
+                          and shutil.copy(certs.parent / "new" / "ca.pem", certs), "use the authority that signed it"),
+    "no certificate": (lambda certs: (certs / "bob.pem").write_text("hello"), "is not a PEM certificate"),
+    "no key": (lambda certs: (certs / "bob.key").write_text("hello"), "cannot be read, or its password is wrong"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_own_certificates_are_checked_before_anybody_is_dialled(companies, trial, mistake):
+    make, words = MISTAKES[mistake]
+    certs = companies["bob"] / "certs"
+    for name in ("alice.pem", "alice.key", "ca.key"):
+        shutil.copy(trial / "certs" / name, certs / name)
+    make(certs)
+    with contextlib.ExitStack() as stack:  # somebody at each address, who would notice
+        config = configs.load(companies["bob"] / "cluster.yaml")
+        others = [stack.enter_context(listening_socket(config.parties[n].bind, n)) for n in ("alice", "dealer")]
+        ends = run(companies, ("bob",))
+        for one in others:
+            one.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                one.accept()
+    assert ends["bob"][0] == 2 and ends["bob"][2].startswith("mpcrt: bob: ") and words in ends["bob"][2], ends
 
 
 def test_an_expected_file_that_is_not_there_fails_its_owner_only(companies):

@@ -117,6 +117,29 @@ def test_each_problem_is_said(files, tmp_path):
         certificates.problems(TlsFiles(alice.ca, tmp_path / "bad.pem", alice.key), "alice")
 
 
+def dated(authority: certificates.Authority, ends: datetime.datetime, key: ec.EllipticCurvePrivateKey | None = None):
+    """A renewal of an authority (of its name and key), or with another key a stranger, that ends then."""
+    key = key or authority.key
+    subject = authority.certificate.subject
+    return (
+        x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(ends - datetime.timedelta(9)).not_valid_after(ends)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True).sign(key, hashes.SHA256())
+    )  # fmt: skip
+
+
+def test_dates_are_those_of_the_chain_in_use(files, tmp_path):
+    """A file of roots may keep expired ones; the one that signed must be valid, and a renewal of it will do."""
+    alice, authority = files["alice"], certificates.read_authority(tmp_path)
+    past = datetime.datetime.now(datetime.UTC) - datetime.timedelta(1)
+    stranger = dated(authority, past, ec.generate_private_key(ec.SECP256R1()))
+    expired, good = dated(authority, past), authority.certificate
+    for roots, problem in (([stranger, good], None), ([expired, good], None), ([expired], "ca.pem: expired on")):
+        alice.ca.write_bytes(b"".join(map(certificates._certificate_pem, roots)))
+        found = certificates.problems(alice, "alice")
+        assert len(found) == (problem is not None) and all(str(problem) in one for one in found), found
+
+
 def test_encrypted_keys(files):
     alice = files["alice"]
     key = serialization.load_pem_private_key(alice.key.read_bytes(), None)

@@ -1,5 +1,7 @@
 """Cluster files: what they mean, and that each mistake is named with its file, line, key and what is allowed."""
 
+import time
+
 import pytest
 
 from mpcrt.cluster import config as configs
@@ -48,21 +50,24 @@ MISTAKES = [
     ("fraction_bits: 18", "fraction_bits: 7", 8, ["devices.spu.fraction_bits: 7 is not between 8 and 24"]),
     ("fraction_bits: 18", "fraction_bits: 25", 8, ["25 is not between 8 and 24"]),
     ("fraction_bits: 18", "fraction_bits: 18.5", 8, ["18.5 is not a whole number"]),
-    ("fraction_bits: 18", "fraction_bits: yes", 8, ["True is not a whole number"]),
+    ("fraction_bits: 18", "fraction_bits: yes", 8, ["'yes' is not a whole number"]),
     ("connect: 30", "connect: 0", 9, ["timeouts.connect", "above 0"]),
-    ("connect: 30", "connect: .nan", 9, ["timeouts.connect", "above 0"]),
+    ("connect: 30", "connect: .nan", 9, ["timeouts.connect", "'.nan' is not a number, such as"]),
     ("idle: 60", "idle: soon", 9, ["timeouts.idle: 'soon' is not a number"]),
     ("  alice: {", "  Alice: {", 3, ["parties.Alice", "'Alice' is no name", "lower-case"]),
     ("  bob:", "  public:", 4, ["parties.public", "reserved"]),
     ("  spu:", "  bob:", 8, ["devices.bob", "is also a party's name"]),
     ("  bob:\n    address: 127.0.0.1:9102", "  bob: bobs-host", 4, ["'bobs-host' is not a mapping with address"]),
     ("    address: 127.0.0.1:9102", "    listen: 127.0.0.1:9102", 5, ["parties.bob.listen", "no use without"]),
+    ("name: demo", "name: '  '", 1, ["name: is empty; any text names the cluster"]),
+    (GOOD[GOOD.index("devices:") : GOOD.index("timeouts:")], "devices: {}\n", 7, ["names no device"]),
+    ("timeouts: {connect: 30, idle: 60}", TLS.replace("certs/ca.pem", "' '"), 9, ["tls.ca: is empty"]),
     ("name: demo", "name: [demo", 2, ["not YAML"]),
     ("name: demo", "name: 7", 1, ["name: 7 is not text"]),
     ("name: demo", "? [a]\n: b\nname: demo", 1, ["a key must be a word"]),
     ("timeouts: {connect: 30, idle: 60}", "tls: maybe", 9, ["tls: 'maybe' is neither `off` nor", "certificate"]),
     ("timeouts: {connect: 30, idle: 60}", "tls:", 9, ["tls: has no value"]),
-    ("timeouts: {connect: 30, idle: 60}", "tls: on", 9, ["tls: True is neither `off` nor"]),
+    ("timeouts: {connect: 30, idle: 60}", "tls: on", 9, ["tls: 'on' is neither `off` nor"]),
     ("timeouts: {connect: 30, idle: 60}", "tls: {ca: a}", 9, ["tls.certificate: is missing", "ca, certificate, key"]),
     ("timeouts: {connect: 30, idle: 60}", TLS.replace("ca:", "cas:"), 9, ["tls.cas", "did you mean 'ca'?"]),
     ("timeouts: {connect: 30, idle: 60}", TLS.replace("{party}.key", "{name}.key"), 9, ["tls.key", "{name}"]),
@@ -82,6 +87,11 @@ def test_each_mistake_is_named(tmp_path, old, new, line, words):
     for word in words:
         assert word in message, message
     assert caught.value.exit_code == 2
+
+
+def test_a_file_without_parties():
+    with pytest.raises(ConfigError, match="parties: names no party; at least two computing parties and a dealer"):
+        configs.loads("name: demo\nparties: {}\ndevices: {}\n")
 
 
 def test_two_parties_without_an_address_cannot_reach_each_other():
@@ -112,14 +122,77 @@ def test_a_missing_file_a_directory_and_an_empty_file(tmp_path):
         configs.loads("name: \x00\n")
 
 
+def test_a_large_file_is_no_cluster_file(tmp_path):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(GOOD + "# x\n" * 1000)
+    assert configs.load(file).name == "demo"
+    file.write_text(GOOD + "# x\n" * 20_000)
+    with pytest.raises(ConfigError, match="is larger than 65536 bytes"):
+        configs.load(file)
+
+
 def test_hostile_yaml_is_refused_quickly():
     aliases = "a0: &a0 [x, x]\n" + "".join(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]\n" for i in range(1, 40))
     with pytest.raises(ConfigError, match="more than 10000 values"):
         configs.loads(aliases)
-    with pytest.raises(ConfigError, match="not YAML"):
-        configs.loads("name: !!python/object/apply:os.getcwd x\n")
-    with pytest.raises(ConfigError, match="not YAML"):
-        configs.loads("[" * 500)
+    for tag in ("!!python/object/apply:os.getcwd", "!!int", "!here", "!!set"):
+        with pytest.raises(ConfigError, match=r"cluster\.yaml:1: name: has the tag"):
+            configs.loads(f"name: {tag} x\n")
+    with pytest.raises(ConfigError, match="more than 10000 values"):
+        configs.loads(f"name: [{'a,' * 12_000}]")
+
+
+@pytest.mark.parametrize("text", ["[" * 500, "- " * 5000, "{a: " * 5000, "&a [*a]", "a: &a {b: *a}", "a: " * 5000])
+def test_nesting_without_an_end_is_refused(tmp_path, text):
+    file = tmp_path / "cluster.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=r"nested too deep|not YAML: "):
+        configs.load(file)
+
+
+# what YAML 1.1 makes numbers, dates and truths of: a word here, in the place of each thing that a file has
+WORDS = ["0x" + "f" * 20_000, "0b" + "1" * 20_000, "1" * 20_000, "9:30", ":".join(["59"] * 9_000), "1:30.5", "010",
+         "0o17", "1_000", "2026-11-29", "2026-11-29 10:00:00", "yes", "no", "~", ".inf",
+         "!!binary x", "<<", "*x"]  # fmt: skip
+
+
+@pytest.mark.parametrize("word", WORDS, ids=[w[:12] for w in WORDS])
+def test_numbers_in_other_bases_dates_and_truths_are_text(tmp_path, word):
+    file = tmp_path / "cluster.yaml"
+    for key in ("parties", "devices", "timeouts", "tls"):
+        others = {"parties": {"alice": {}}, "devices": {}, "name": "x"}
+        file.write_text("".join(f"{k}: {v}\n" for k, v in others.items() if k != key) + f"{key}: {word}\n")
+        refused(file)
+    for old in ("127.0.0.1:9102", "[alice, bob]", "dealer,", "18", "60", "alice,"):
+        assert GOOD.count(old) == 1
+        file.write_text(GOOD.replace(old, word + ("," if old.endswith(",") else "")))
+        refused(file)
+    file.write_text(GOOD.replace("  bob:", f"  {word}:"))
+    refused(file)
+
+
+def refused(file):
+    began = time.monotonic()
+    with pytest.raises(ConfigError) as caught:
+        configs.load(file)
+    assert len(str(caught.value)) < 2000 + len(str(file)) and str(caught.value).isprintable()
+    assert time.monotonic() - began < 5
+
+
+def test_words_that_yaml_reads_otherwise_are_names_as_they_are_written():
+    text = GOOD.replace("  bob:", "  no:").replace("[alice, bob]", "[alice, no]").replace("demo", "2026-11-29")
+    config = configs.loads(text)
+    assert config.computing == ("alice", "no") and config.name == "2026-11-29"
+    again = configs.loads(config.to_yaml())
+    assert again.canonical() == config.canonical()
+
+
+@pytest.mark.parametrize(
+    "name", ["9:30", "0x10", "1e5", "+.5", "1.5e3", "010", "off", "null", "~", "12", "1.", "-", "a: b"]
+)
+def test_any_name_is_written_so_that_it_reads_back(name):
+    config = configs.loads(GOOD).replace(name=name)
+    assert configs.loads(config.to_yaml()).name == name
 
 
 def test_a_good_file_reads_as_written():
@@ -149,7 +222,7 @@ def test_several_devices_and_parties_in_none():
 def test_the_digest_is_of_what_must_be_agreed():
     config = configs.loads(GOOD)
     same = [
-        GOOD.replace("fraction_bits: 18", "fraction_bits: 0x12"),
+        GOOD.replace("fraction_bits: 18", "fraction_bits: +18"),
         GOOD.replace("    address: 127.0.0.1:9102", "    address: 127.0.0.1:9102\n    listen: 0.0.0.0:9102"),
         GOOD + TLS,
         GOOD.replace("  alice: {address: 127.0.0.1:9101}\n", "").replace(
@@ -237,6 +310,6 @@ def test_endpoints():
     assert Endpoint.parse("localhost:1").loopback and Endpoint.parse("[::1]:1").loopback
     assert not Endpoint.parse("example.org:1").loopback and not Endpoint.parse("0.0.0.0:1").loopback
     assert Endpoint.parse("[::]:1").wildcard
-    for bad in ("[::1", "[:::]:1", "a b:1", ":1", "host:", "host:-1", "::1:9101"):
+    for bad in ("[::1", "[:::]:1", "a b:1", ":1", "host:", "host:-1", "::1:9101", "9:30", "1.2.3:1", "1.2.3.400:1"):
         with pytest.raises(ValueError):
             Endpoint.parse(bad)

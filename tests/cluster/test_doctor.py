@@ -6,13 +6,18 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
+from beside import beside
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from mpcrt.cluster import certificates, doctor, introductions
 from mpcrt.cluster import config as configs
-from mpcrt.cluster.config import ClusterConfig, Party, TlsPaths
+from mpcrt.cluster.config import ClusterConfig, Party, TlsFiles, TlsPaths
 from mpcrt.cluster.doctor import Finding, State, examine
 from mpcrt.cluster.introductions import Introduction, Mismatch
 from mpcrt.cluster.sockets import close_all, free_ports_cluster, listening_socket
@@ -44,12 +49,8 @@ def together(files: dict[str, ClusterConfig], wait: float = 60) -> dict[str, lis
     def one(party: str) -> None:
         found[party] = list(examine(files[party], party, wait))
 
-    threads = [threading.Thread(target=one, args=(party,)) for party in files]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(100)
-    return found
+    with beside(*(partial(one, party) for party in files)):
+        return found
 
 
 def bad(findings: list[Finding]) -> list[str]:
@@ -114,6 +115,38 @@ def test_a_wrong_certificate_is_refused_by_both(tmp_path):
     assert any(line.startswith("alice: its certificate is refused: ") for line in bad(found["bob"]))
 
 
+def test_a_name_is_compared_as_a_run_compares_it(tmp_path):
+    """Letter by letter with the DNS names: a common name or a wildcard, which HTTPS would take, is no party's name."""
+    config = cluster(tmp_path, tls=True)
+    authority = certificates.create_authority("x")
+    (tmp_path / "ca.pem").write_bytes(certificates._certificate_pem(authority.certificate))
+    for party, names in {"alice": ["alice"], "bob": [], "dealer": ["*"]}.items():
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, party)])
+        made = certificates._builder(subject, authority.certificate.subject, key.public_key(), 9)
+        if names:
+            made = made.add_extension(x509.SubjectAlternativeName(list(map(x509.DNSName, names))), critical=False)
+        signed = made.sign(authority.key, hashes.SHA256())
+        (tmp_path / f"{party}.pem").write_bytes(certificates._certificate_pem(signed))
+        (tmp_path / f"{party}.key").write_bytes(certificates._key_pem(key))
+        (tmp_path / f"{party}.key").chmod(0o600)
+    for party in ("bob", "dealer"):
+        files, bound = config.tls_files(party), config.parties[party].bind
+        assert files and bound
+        with listening_socket(bound, party) as listening, beside(partial(answer_once, config, party, listening, files)):
+            found = bad(list(examine(config, "alice", 0)))
+        assert any(line.endswith(f"its certificate is not for {party}; it needs one with the DNS name {party}")
+                   for line in found), found  # fmt: skip
+        assert f"not for {party}; issue one" in bad(list(examine(config, party, 0)))[0]
+
+
+def answer_once(config: ClusterConfig, party: str, listening: socket.socket, files: TlsFiles) -> None:
+    """A doctor that shows its certificate without having looked at it."""
+    listening.settimeout(20)
+    with contextlib.suppress(OSError, Mismatch):
+        introductions.answer(config, party, listening.accept()[0], introductions.server_context(files))
+
+
 def test_a_party_without_an_address_is_waited_for(tmp_path):
     """Its own doctor measures, so the others stay until it has asked them."""
     config = cluster(tmp_path, tls=True)
@@ -124,10 +157,8 @@ def test_a_party_without_an_address_is_waited_for(tmp_path):
         time.sleep(1.5)
         late.extend(examine(config, "bob", 60))
 
-    starting = threading.Thread(target=bob)
-    starting.start()
-    found = together({"alice": config, "dealer": config})
-    starting.join(100)
+    with beside(bob):
+        found = together({"alice": config, "dealer": config})
     assert [finding.subject for finding in late if finding.state is State.GOOD][-2:] == ["alice", "dealer"]
     assert bad(late) == bad(found["alice"]) == bad(found["dealer"]) == []
 
@@ -176,6 +207,7 @@ def test_ports_in_use_and_other_machines_addresses(tmp_path):
         (introductions.BANNER + b"x" * 20_000, "introduces itself with more than 16384 bytes"),
         (introductions.BANNER + b"[]\n", "answers with something that is no introduction"),
         (introductions.BANNER + b'{"party": "dealer"}\n', "no introduction"),
+        (introductions.BANNER + Introduction.of(configs.local(2), "dealer").line(), "says it is dealer; check the"),
         (introductions.BANNER, "it closed the connection"),
         (b"", "it closed the connection"),
     ],
@@ -199,37 +231,29 @@ def test_strangers_at_a_peers_address(tmp_path, greeting, words):
                 while connection.recv(4096):
                     pass
 
-    with listening_socket(address, "test") as listening:
+    with listening_socket(address, "test") as listening, contextlib.ExitStack() as stack:
         listening.settimeout(0.1)
-        thread = threading.Thread(target=stranger)
-        thread.start()
-        try:
-            findings = list(examine(config, "alice", 0))
-        finally:
-            stop.set()
-            thread.join(5)
+        stack.enter_context(beside(stranger))
+        stack.callback(stop.set)
+        findings = list(examine(config, "alice", 0))
     assert [f.message for f in findings if f.subject == "bob" and words in f.message], findings
 
 
 def test_a_peer_whose_name_is_not_its_certificates(tmp_path):
     config = cluster(tmp_path, tls=True)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        near = socket.create_connection(listening.getsockname(), timeout=10)
-        far, _ = listening.accept()
     files = config.tls_files("bob"), config.tls_files("dealer")
     assert files[0] and files[1]
-    failure: list[Exception] = []
 
     def serve() -> None:
-        try:
-            introductions.answer(config, "dealer", far, introductions.server_context(files[1]))  # pyright: ignore
-        except Exception as error:
-            failure.append(error)
+        introductions.answer(config, "dealer", listening.accept()[0], introductions.server_context(files[1]))  # pyright: ignore
 
-    thread = threading.Thread(target=serve)
-    thread.start()
-    assert near.recv(len(introductions.BANNER)) == introductions.BANNER
-    with introductions.client_context(files[0]).wrap_socket(near, server_hostname="dealer") as link:
-        link.sendall(Introduction.of(config, "alice").line())
-        thread.join(10)
-    assert isinstance(failure[0], Mismatch) and "says it is alice" in str(failure[0])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        socket.create_connection(listening.getsockname(), timeout=10) as near,
+        pytest.raises(Mismatch, match="says it is alice"),
+        beside(serve) as (thread,),
+    ):
+        assert near.recv(len(introductions.BANNER)) == introductions.BANNER
+        with introductions.client_context(files[0]).wrap_socket(near, server_hostname="dealer") as link:
+            link.sendall(Introduction.of(config, "alice").line())
+            thread.join(10)

@@ -6,12 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from beside import beside
 
 from mpcrt.cluster import config as configs
 from mpcrt.cluster import exit_codes
@@ -153,10 +153,9 @@ def test_grandchildren_end_with_their_party(world):
 @pytest.mark.parametrize("behaviours", [("sleep",) * 3, ("polite", "stubborn", "stopped")])
 def test_closing_ends_every_child(world, behaviours):
     relay = Relay(NAMES, out=world.out, err=world.err)
-    run = LocalRun(world.config, listening_sockets(world.config), command=world.command(behaviours), relay=relay)
-    assert eventually(lambda: len(list(world.pids.iterdir())) == 3)
-    run.close(grace=0.3)
-    run.close()
+    with LocalRun(world.config, listening_sockets(world.config), command=world.command(behaviours), relay=relay) as run:
+        assert eventually(lambda: len(list(world.pids.iterdir())) == 3)
+        run.close(grace=0.3)
     assert world.left() == []
     assert set(run.processes.return_codes) == set(NAMES)
 
@@ -212,6 +211,7 @@ def test_no_orphans_whatever_ends_the_launcher(world, tmp_path, number):
         _, err = launcher.communicate(timeout=100)
     finally:
         launcher.kill()
+        launcher.communicate()
     if number == signal.SIGKILL:
         assert launcher.returncode == -signal.SIGKILL
     else:
@@ -223,9 +223,8 @@ def test_no_orphans_whatever_ends_the_launcher(world, tmp_path, number):
 def test_a_run_in_a_thread_leaves_signals_alone(world):
     before = signal.getsignal(signal.SIGTERM)
     codes: list[int] = []
-    thread = threading.Thread(target=lambda: codes.append(world.run("exit0", "exit0", "exit0")))
-    thread.start()
-    thread.join(100)
+    with beside(lambda: codes.append(world.run("exit0", "exit0", "exit0"))):
+        pass
     assert codes == [0] and signal.getsignal(signal.SIGTERM) is before
 
 
@@ -298,7 +297,8 @@ def test_a_reader_that_went_away_silences_the_relay():
         relay.out("alice", "x\n")
         relay.out("alice", "y\n")
         # what is buffered for the closed pipe must not fail the test run
-        os.dup2(os.open(os.devnull, os.O_WRONLY), write)
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), write)
 
 
 def test_exit_codes_are_documented():

@@ -7,7 +7,7 @@ import traceback
 
 import pytest
 
-from mpcrt.cluster.logs import configure, one_line
+from mpcrt.cluster.logs import configure
 
 
 @pytest.fixture
@@ -77,8 +77,13 @@ def test_tracebacks_stay_readable_in_plain_logs(stream):
     logging.getLogger("mpcrt").error("failed\n%s", "Traceback\n  File x\nmpcrt: alice: done\x1b[2J")
     lines = stream.getvalue().splitlines()
     assert lines[0].endswith("bob: error: failed")
-    assert lines[1:] == ["    Traceback", "      File x", "    mpcrt: alice: done [2J"]
+    assert lines[1:] == ["    Traceback", "      File x", "    mpcrt: alice: done"]
 
 
-def test_a_message_cannot_forge_a_line():
-    assert one_line("a\nmpcrt: bob: done\r\x1b[2Jb\x00") == "a mpcrt: bob: done  [2Jb "
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_message_cannot_forge_a_line(stream, as_json):
+    configure("bob", stream=stream, as_json=as_json)
+    logging.getLogger("mpcrt").info("a\u2028mpcrt: bob: done\r\x1b[2Jb\u202e\x00c%s", "x" * 10**6)
+    written = stream.getvalue()
+    assert len(written) < 1 << 15 and written.count("\n") == 1 and written.rstrip("\n").isprintable()
+    assert written.count("mpcrt: bob: done") == 1 and "\n    mpcrt" not in written

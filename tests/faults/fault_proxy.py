@@ -78,6 +78,14 @@ class FaultProxy:
         self._thread.join(5)
 
     def _run(self) -> None:
+        try:
+            self._carry()
+        finally:
+            for end in list(self._ends.values()):
+                self._drop(end, reset=False)
+            self._listener.close()
+
+    def _carry(self) -> None:
         while not self._stop:
             self._strike(self.carried)
             now = time.monotonic()
@@ -97,9 +105,6 @@ class FaultProxy:
                     self._accept(now)
                 elif sock in self._ends:
                     self._read(self._ends[sock], now)
-        for end in list(self._ends.values()):
-            self._drop(end, reset=False)
-        self._listener.close()
 
     def _due(self, passed: int) -> Fault | None:
         with self._lock:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -78,10 +78,13 @@ class Zygote:
 
     def close(self) -> None:
         """End it; its children have ended before."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.wait(10)
-        self._process.stdout.close()
+        assert self._process.stdin is not None
+        with self._process:
+            try:
+                self._process.stdin.close()
+                self._process.wait(10)
+            finally:
+                self._process.kill()
 
 
 @dataclass
@@ -147,18 +150,24 @@ class Trial:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         listening = [name for name in setting.names if name != setting.dials]
-        held = [socket.create_server(("127.0.0.1", 0)) for _ in listening]
-        self.ports = {name: sock.getsockname()[1] for name, sock in zip(listening, held, strict=True)}
-        places = {name: f"127.0.0.1:{self.ports[name]}" if name in self.ports else None for name in setting.names}
-        dialed = {peer for name in setting.names for peer in dialed_by(name, places)}
-        self.proxies = {name: FaultProxy(self.ports[name], seed + n) for n, name in enumerate(sorted(dialed))}
-        for sock in held:  # not before, or a proxy might get one of the ports
-            sock.close()
-        (folder / "cluster.yaml").write_text(self._cluster())
-        self.started = time.monotonic()
-        self._clock = time.time() - time.monotonic()
-        self.pids = {name: self._start(name) for name in setting.names}
+        self.proxies: dict[str, FaultProxy] = {}
+        self.pids: dict[str, int] = {}
         self.endings: dict[str, Ending] = {}
+        with ExitStack() as ending:
+            ending.callback(self.close)
+            with ExitStack() as stack:  # until all have theirs, or a proxy might get one of the ports
+                held = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in listening]
+                self.ports = {name: sock.getsockname()[1] for name, sock in zip(listening, held, strict=True)}
+                places = {n: f"127.0.0.1:{self.ports[n]}" if n in self.ports else None for n in setting.names}
+                dialed = {peer for name in setting.names for peer in dialed_by(name, places)}
+                for number, name in enumerate(sorted(dialed)):
+                    self.proxies[name] = FaultProxy(self.ports[name], seed + number)
+            (folder / "cluster.yaml").write_text(self._cluster())
+            self.started = time.monotonic()
+            self._clock = time.time() - time.monotonic()
+            for name in setting.names:
+                self.pids[name] = self._start(name)
+            ending.pop_all()  # it is up: who made it closes it
 
     def _cluster(self) -> str:
         setting, parties = self.setting, {}
@@ -243,10 +252,12 @@ class Trial:
         for name in self.pids:
             if name not in self.endings:
                 self.signal(name, signal.SIGKILL)
-        while not self.poll():
-            time.sleep(0.01)
-        for proxy in self.proxies.values():
-            proxy.close()
+        try:
+            while not self.poll():
+                time.sleep(0.01)
+        finally:
+            for proxy in self.proxies.values():
+                proxy.close()
 
     def __enter__(self) -> Trial:
         return self

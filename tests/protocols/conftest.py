@@ -1,6 +1,7 @@
 """One body of tests on in-memory links and, at two and three parties, on ZeroMQ between processes."""
 
 import harness
+import leaks
 import pytest
 from worker import Network
 
@@ -23,7 +24,8 @@ def on_processes(networks, monkeypatch):
         if n > 3:
             return harness.in_threads(jobs)[0]
         if n not in networks:
-            networks[n] = Network(tuple(jobs))
+            with leaks.kept():
+                networks[n] = Network(tuple(jobs))
         return networks[n].run(jobs)
 
     monkeypatch.setattr(harness, "processes", run)

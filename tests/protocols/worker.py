@@ -4,6 +4,7 @@ Jobs come on standard input and results leave on standard output, each a length 
 alone, which is trusted.
 """
 
+import contextlib
 import json
 import struct
 import subprocess
@@ -58,15 +59,15 @@ class Network:
 
     def __init__(self, names: tuple[str, ...]) -> None:
         self.calls = 0
-        sockets = {name: listening_socket(Endpoint("127.0.0.1", 0), name) for name in names}
-        addresses = {name: "{}:{}".format(*s.getsockname()[:2]) for name, s in sockets.items()}
         self.workers = {}
-        for name, s in sockets.items():
-            command = [sys.executable, __file__, name, str(s.fileno()), json.dumps(addresses)]
-            self.workers[name] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[s.fileno()]
-            )
-            s.close()
+        with contextlib.ExitStack() as stack:
+            sockets = {name: stack.enter_context(listening_socket(Endpoint("127.0.0.1", 0), name)) for name in names}
+            addresses = {name: "{}:{}".format(*s.getsockname()[:2]) for name, s in sockets.items()}
+            for name, s in sockets.items():
+                command = [sys.executable, __file__, name, str(s.fileno()), json.dumps(addresses)]
+                self.workers[name] = subprocess.Popen(
+                    command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[s.fileno()]
+                )
 
     def run(self, jobs: dict[str, Job]) -> dict:
         for name, job in jobs.items():
@@ -82,15 +83,17 @@ class Network:
         return results
 
     def close(self) -> None:
-        for worker in self.workers.values():
-            assert worker.stdin is not None and worker.stdout is not None
-            worker.stdin.close()
-        for worker in self.workers.values():
-            try:
+        """Ends the workers; raises TimeoutExpired when one had to be killed."""
+        with contextlib.ExitStack() as stack:
+            for worker in self.workers.values():
+                stack.enter_context(worker)  # closes its pipes and waits for it
+                stack.callback(worker.kill)
+            for worker in self.workers.values():
+                assert worker.stdin is not None
+                with contextlib.suppress(BrokenPipeError):
+                    worker.stdin.close()
+            for worker in self.workers.values():
                 worker.wait(20)
-            finally:
-                worker.kill()
-                worker.stdout.close()
 
 
 if __name__ == "__main__":

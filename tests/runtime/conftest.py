@@ -95,7 +95,12 @@ def run_world(
     deadline = time.monotonic() + 120
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
-        assert not thread.is_alive(), f"a party hangs: {world.failures}"
+    hanging = [name for name, thread in zip(config.names, threads, strict=True) if thread.is_alive()]
+    for name in hanging:  # what waits on its link ends by that
+        network[name].close()
+    for thread in threads:
+        thread.join(5)
+    assert not hanging, f"{', '.join(hanging)} hang: {world.failures}"
     return world
 
 
@@ -165,7 +170,7 @@ class Launcher:
 
     def close(self) -> None:
         for child in self._children:
-            if child.poll() is None:
+            if child.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
                 child.communicate()

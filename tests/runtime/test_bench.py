@@ -79,13 +79,16 @@ def test_a_terminal_sees_how_far_it_is(launcher):
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "mpcrt", "bench", str(cases), "product", "--cluster", str(cluster), "--reps", "2"]
     environment = dict(os.environ) | {"TERM": "xterm", "PYTHONPATH": str(Path(__file__).parents[2])}
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment)
-    os.close(theirs)
     seen = bytearray()
-    with contextlib.suppress(OSError):  # how Linux says that the other end is closed
-        while piece := os.read(ours, 4096):
-            seen += piece
-    os.close(ours)
-    out, _ = child.communicate(timeout=200)
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, ours)
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, text=True, env=environment)
+        stack.callback(child.communicate)
+        stack.callback(child.kill)
+        os.close(theirs)
+        with contextlib.suppress(OSError):  # how Linux says that the other end is closed
+            while piece := os.read(ours, 4096):
+                seen += piece
+        out, _ = child.communicate(timeout=200)
     assert child.returncode == 0 and "product" in out and "median" in out, seen.decode()
     assert "product" in seen.decode() and "2/2" in seen.decode() and "median" not in seen.decode()

@@ -9,11 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mpcrt
+from mpcrt.cluster import config as configs
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, ProtocolError, UsageError
 from mpcrt.plan.types import Type
 from mpcrt.runtime import agreement, commands, trees
 from mpcrt.runtime.agreement import Extras, read_body
 from mpcrt.runtime.commands import End, Publish, Report, Reveal, Run, Share
+from mpcrt.runtime.hello import greet
+from mpcrt.transport.memory import MemoryNetwork
 
 alice, bob = mpcrt.party("alice"), mpcrt.party("bob")
 
@@ -30,12 +33,88 @@ def test_versions_are_compared_by_release(world):
 
 
 def test_other_cluster_files_are_refused_with_the_first_difference(world):
-    from mpcrt.cluster import config as configs
-
     other = configs.local(2, tls="off", fraction_bits=20)
     made = world(nothing, clusters={"bob": other})
     texts = [str(e) for e in made.failures.values() if isinstance(e, DisagreementError)]
     assert texts and all("cluster file" in t and "devices.spu.fraction_bits" in t for t in texts)
+
+
+def test_a_dealer_that_says_it_has_the_program_is_refused(world):
+    """Whoever has the program has a say in what is run and can be sent values, which no dealer may."""
+
+    def tamper(peer, address, arrays):
+        if address.kind == 1:
+            fields = msgpack.unpackb(bytes(arrays[0]))
+            assert fields[3] is False
+            fields[3] = True
+            return [msgpack.packb(fields)]
+        return arrays
+
+    made = world(nothing, tamper={"dealer": tamper})
+    refusals = [f for f in made.failures.values() if "dealer is a dealer and says that it has the program" in str(f)]
+    assert refusals and all(isinstance(refusal, DisagreementError) for refusal in refusals)
+
+
+def test_a_dealer_is_given_no_program():
+    network = MemoryNetwork(("alice", "bob", "dealer"), idle=1)
+    with pytest.raises(UsageError, match="dealer is a dealer, which takes no program"):
+        greet(network["dealer"], configs.local(2, tls="off"), has_program=True, version="1.0")
+    assert network["dealer"].statistics.total("sent").messages == 0
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "kind", "words"),
+    [
+        (None, [], ProtocolError, "bob sent a malformed hello"),
+        (None, {}, ProtocolError, "bob sent a malformed hello"),
+        (None, [1], ProtocolError, "bob sent a malformed hello"),
+        (0, "1", ProtocolError, "bob sent a malformed hello"),
+        (0, True, ProtocolError, "bob sent a malformed hello"),
+        (0, 2, DisagreementError, "bob speaks protocol version 2, this process 1"),
+        (1, 3, ProtocolError, "bob sent a malformed hello"),
+        (2, [], ProtocolError, "bob sent a malformed hello"),
+        (3, 1, ProtocolError, "bob sent a malformed hello"),
+        (4, "x" * 32, ProtocolError, "bob sent a malformed hello"),
+        (4, b"x" * 31, ProtocolError, "bob sent a malformed hello"),
+        (5, b"x" * 33, ProtocolError, "bob sent a malformed hello"),
+    ],
+)
+def test_each_field_of_a_hello_is_checked(world, place, value, kind, words):
+    def tamper(peer, address, arrays):
+        if address.kind != 1:
+            return arrays
+        fields = msgpack.unpackb(bytes(arrays[0]))
+        changed = value if place is None else [value if i == place else field for i, field in enumerate(fields)]
+        return [msgpack.packb(changed)]
+
+    made = world(nothing, tamper={"bob": tamper})
+    failures = made.failures.values()  # who finds it first tells the others
+    assert any(type(failure) is kind and words in str(failure) for failure in failures), failures
+
+
+def test_a_large_hello_is_refused_unread(world):
+    def tamper(peer, address, arrays):
+        return [np.concatenate([arrays[0], np.zeros(1 << 20, np.uint8)])] if address.kind == 1 else arrays
+
+    made = world(nothing, tamper={"bob": tamper})
+    texts = [str(failure) for failure in made.failures.values()]
+    assert any("bytes for HELLO" in text and "at most 1048576" in text for text in texts), texts
+
+
+def test_what_a_hello_says_is_shown_plain(world):
+    text = "9\x1b[31m[/red]\u202e\nmpcrt: alice: done" + "x" * 10_000
+
+    def tamper(peer, address, arrays):
+        if address.kind != 1:
+            return arrays
+        fields = msgpack.unpackb(bytes(arrays[0]))
+        fields[1 if peer == "alice" else 2] = text if peer == "alice" else fields[2] | {text: text, "name": text}
+        return [msgpack.packb(fields)]
+
+    made = world(nothing, tamper={"bob": tamper})
+    shown = [str(failure) for failure in made.failures.values()]
+    assert all(text.isprintable() and len(text) < 500 for text in shown), shown
+    assert any("9[/red] mpcrt: alice: done" in text or "first difference" in text for text in shown), shown
 
 
 def test_somebody_must_have_the_program(world):

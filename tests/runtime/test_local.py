@@ -1,5 +1,6 @@
 """LocalCluster: secure functions of a notebook on real local processes."""
 
+import contextlib
 import os
 import signal
 
@@ -69,11 +70,11 @@ def test_run_takes_files_and_module_level_functions(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path))
     import cluster_program  # type: ignore[import-not-found]
 
-    cluster = mpcrt.LocalCluster(parties=2, tls="off")
-    cluster.run(tmp_path / "cluster_program.py")
-    with pytest.raises(UserFunctionError, match="ValueError"):
-        cluster.run(cluster_program.other)
-    with pytest.raises(UsageError, match="save it to a file"):
-        cluster.run(lambda: None)
-    with pytest.raises(UsageError, match="no such program"):
-        cluster.run(tmp_path / "missing.py")
+    with contextlib.closing(mpcrt.LocalCluster(parties=2, tls="off")) as cluster:
+        cluster.run(tmp_path / "cluster_program.py")
+        with pytest.raises(UserFunctionError, match="ValueError"):
+            cluster.run(cluster_program.other)
+        with pytest.raises(UsageError, match="save it to a file"):
+            cluster.run(lambda: None)
+        with pytest.raises(UsageError, match="no such program"):
+            cluster.run(tmp_path / "missing.py")

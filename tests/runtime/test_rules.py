@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import os
 import threading
 
 import jax
@@ -12,6 +13,7 @@ import pytest
 import mpcrt
 from mpcrt.cluster import config as configs
 from mpcrt.errors import DisagreementError, InputError, PeerFailed, TraceError, UsageError, UserFunctionError
+from mpcrt.runtime.engine import failure_of
 
 alice, bob, carol, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.party("carol"), mpcrt.spu("spu")
 STEP = 2.0**-17
@@ -124,6 +126,8 @@ def test_rule_2_plans_that_differ_by_a_constant_are_refused_before_anything_is_m
 
     made = world(program)
     assert any("another plan" in str(e) and "test_rules.py" in str(e) for e in made.failures.values())
+    told = [failure_of(e, "alice", "f", 2).reason for e in made.failures.values()]
+    assert any(told) and not any(os.sep in reason for reason in told), "a reason has no local path"
     for engine in made.engines.values():
         assert engine.link.statistics.total("sent", kind=4).messages == 0
 
