@@ -86,7 +86,8 @@ class Engine:
                 self._run(call)
             self.session.done(call)
             if isinstance(call, calls.EndCall):
-                break
+                return
+        self.up.close()  # nobody is there any more who could
 
     def _open(self) -> None:
         self.link, self.roster = self._start()
