@@ -34,9 +34,10 @@ from mpcrt.runtime.executor import Devices
 from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.moves import Moves
 from mpcrt.runtime.profile import Profile
+from mpcrt.runtime.refusals import Skipped, digest, kind_of, refused_by
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code, handles_in
-from mpcrt.runtime.values import Handle, Value, Wire, owner_of
+from mpcrt.runtime.values import Handle, Value, Wire, owner_of, parts
 from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
@@ -46,7 +47,8 @@ QUIET_CALLS = 64
 """After so many calls without an agreement there is one, so that what the others sent does not pile up."""
 
 DISAGREEMENT_SECONDS = 1.0
-"""How long the others have to find a disagreement, and to say it in their own words, before they are told."""
+"""How long the others have to find a disagreement, or what is wrong with their own input, and to say it in their own
+words, before they are told."""
 
 
 class Engine:
@@ -57,7 +59,7 @@ class Engine:
     ) -> None:
         self.session, self._start, self.profile = session, start, profile
         self.link: Link | None = None
-        self._steps = self._wires = self._agreed = 0
+        self._steps = self._wires = self._agreed = self._announced = 0
         self._pending: dict[int, Value] = {}
         self._call: calls.Call | None = None
         self.opened = threading.Event()
@@ -114,12 +116,39 @@ class Engine:
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
-        if isinstance(error, DisagreementError):
+        if isinstance(error, DisagreementError) or hasattr(error, "culprit"):  # who is to blame says it better
             time.sleep(DISAGREEMENT_SECONDS)
+        name, number = getattr(error, "call", (name, number))
         if self.link is not None and not isinstance(error, PeerFailed):
             self.link.abort(failure_of(error, self.session.me, name, number))
 
     def _run(self, call: calls.Call) -> None:
+        """A call, or its failure where that comes before anything of it was shared: it is skipped everywhere."""
+        try:
+            for value, _ in map(parts, call.handles):
+                if value.error is not None:
+                    self.announce(call, [commands.Fail(str(kind_of(value.error)), f"call {value.number}")])
+                    self.session.skip(call, value.error, new=False)
+                    return
+            self._dispatch(call)
+        except Skipped as skipped:
+            self._skip(call, skipped.error)
+        except MpcrtError as error:
+            kind = kind_of(error)
+            if kind is None or call.number <= self._announced:
+                raise
+            # others may be waited for before they know of their own
+            self.announce(call, [commands.Fail(kind, digest(error))])
+            self.agree(call)
+            self._skip(call, error)
+
+    def _skip(self, call: calls.Call, error: MpcrtError) -> None:
+        cause = error.__cause__ if isinstance(error, UserFunctionError) else None
+        log.error("%s (call %d) is skipped by all: %s", call.name, call.number, error, exc_info=cause)
+        error.call = call.name, call.number  # type: ignore[attr-defined]
+        self.session.skip(call, error, new=True)
+
+    def _dispatch(self, call: calls.Call) -> None:
         match call:
             case calls.Resolve():
                 self.resolve(call.value)
@@ -138,24 +167,45 @@ class Engine:
 
     # -- agreement
 
-    def announce(self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = ()) -> None:
+    def announce(
+        self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = (),
+        refusal: MpcrtError | None = None,
+    ) -> None:  # fmt: skip
+        """Tell everybody of a call. `refusal`: why this party cannot give an input of it."""
         dropped = []
         while self.session.dropped and len(dropped) < MAX_RELEASED:
             dropped.append(self.session.dropped.popleft())
-        extras = Extras(self.counters.mine(), dropped)
-        self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
+        extras = Extras(self.counters.mine(), dropped, kind_of(refusal) or "" if refusal is not None else "")
+        try:
+            self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
+        except UsageError:
+            self.session.dropped.extendleft(reversed(dropped))
+            raise
+        self._announced = call.number
         self.devices.release(dropped)
 
-    def agree(self, call: calls.Call) -> None:
+    def agree(self, call: calls.Call, refusal: MpcrtError | None = None) -> None:
+        """Wait until all have announced the calls up to this one. Raises Skipped where one cannot give an input."""
         self.ledger.agree(call.number)
         self._agreed = call.number
         if self._pending:
             for value in [v for n, v in self._pending.items() if n < call.number]:
                 self.resolve(value)
+        refused = self.ledger.refused.pop(call.number, {})
+        if refusal is not None:
+            refused[self.session.me] = type(refusal).__name__
+        for party in self.roster.programs:  # the first, if several
+            if party in refused:
+                other = party != self.session.me
+                if other and refusal is not None:
+                    log.error("%s() fails here too (call %d): %s", call.name, call.number, refusal)
+                error = refused_by(party, refused[party], call.name, call.number) if other else refusal
+                assert error is not None
+                raise Skipped(error)
 
     def resolve(self, value: Value) -> None:
         """Metadata of a value that another party's function gives."""
-        if value.known:
+        if value.known or value.error is not None:
             return
         owner = owner_of(value.placement)
         assert owner is not None
@@ -178,9 +228,9 @@ class Engine:
     # -- party functions
 
     def _party(self, call: calls.PartyCall) -> None:
-        self.announce(call)
         party = call.placement.name
         self.need_program([party])
+        self.announce(call)
         if party != self.session.me:
             self._pending[call.number] = call.result
         else:
@@ -285,7 +335,7 @@ class Engine:
 
 def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure:
     """What the others are told: who, where and which code. The reason goes along only where it cannot hold data."""
-    culprit = error.peer if isinstance(error, PeerLost) and error.peer else me
+    culprit = error.peer if isinstance(error, PeerLost) and error.peer else getattr(error, "culprit", me)
     reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
     return Failure(culprit, name, number, exit_code(error), reason)
 

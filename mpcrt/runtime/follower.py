@@ -10,7 +10,7 @@ from mpcrt.errors import DisagreementError, ProtocolError
 from mpcrt.plan import Limits, Plan
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.runtime.agreement import Follower
-from mpcrt.runtime.commands import Command, End, Publish, Report, Reveal, Run, Share
+from mpcrt.runtime.commands import Command, End, Fail, Publish, Report, Reveal, Run, Share
 from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
 from mpcrt.runtime.hello import Roster
@@ -53,7 +53,8 @@ class Service:
                     if isinstance(command, End):
                         self._end()
                         return
-                    self._execute(command)
+                    if not (isinstance(command, Fail) or self._follower.refused):
+                        self._execute(command)
 
     def _end(self) -> None:
         for peer in self._link.peers:
@@ -83,7 +84,7 @@ class Service:
                 self._devices.release([(device, wire)])
 
     def _execute(self, command: Command) -> None:
-        assert not isinstance(command, End)
+        assert not isinstance(command, End | Fail)
         # masks are drawn at (step, ...): a number used twice would use them twice
         if command.step <= self._step:
             raise ProtocolError(f"call {self.number} has step {command.step} after step {self._step}")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import ProtocolError
+from mpcrt.errors import InputError, MpcrtError, ProtocolError, UserFunctionError
 from mpcrt.plan.types import Type
 from mpcrt.runtime import calls, inputs, trees
 from mpcrt.runtime.arguments import Source, positional
@@ -32,6 +33,12 @@ class Asked:
 
     command: Share | Publish
     words: Words | None
+    kept: dict[Any, Wire]
+    key: Hashable
+
+    def forget(self) -> None:
+        """It was not brought there after all."""
+        self.kept.pop(self.key, None)
 
 
 class SecureCalls:
@@ -61,6 +68,14 @@ class SecureCalls:
             self._tell_compiled(call, compiled)
         plain = inputs.Plaintext(compiled, sources)
         asked: list[Asked] = []
+        with self.bringing(asked):
+            self._run(call, compiled, sources, new, plain, asked, started)
+
+    def _run(
+        self, call: calls.SecureCall, compiled: Compiled, sources: list[Source], new: bool, plain: inputs.Plaintext,
+        asked: list[Asked], started: float,
+    ) -> None:  # fmt: skip
+        device = call.placement.name
         wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.origins))]
         made = [self._engine.wire(device) for _ in compiled.output_types]
         run = Run(
@@ -72,10 +87,11 @@ class SecureCalls:
             tuple([w.number for w in made]),
             self._session.offline,
         )
-        self._announce_plan(call, compiled, [*(a.command for a in asked), run])
+        words, refusal = self.encode(asked)
+        self._announce_plan(call, compiled, [*(a.command for a in asked), run], refusal)
         if asked or new:
-            self._engine.agree(call)
-            self.provide(asked)
+            self._engine.agree(call, refusal)
+            self.provide(asked, words)
             started = time.monotonic()
         try:
             self._engine.devices.run(run, compiled.schedule, started)
@@ -98,15 +114,17 @@ class SecureCalls:
             scheduled.rounds, plan.fingerprint[:8], compiled.seconds,
         )  # fmt: skip
 
-    def _announce_plan(self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run]) -> None:
+    def _announce_plan(
+        self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run], refusal: MpcrtError | None
+    ) -> None:
         """The plan itself goes, once, from one party, to those without a program; the others compare fingerprints."""
         plans = []
         if compiled.fingerprint not in self._shipped:
-            self._shipped.add(compiled.fingerprint)
             self._engine.ledger.plans[call.number] = compiled.traced.plan
             if self._engine.roster.leader == self._session.me:
                 plans.append(compiled.traced.plan.encoded)
-        self._engine.announce(call, asked, plans)
+        self._engine.announce(call, asked, plans, refusal)
+        self._shipped.add(compiled.fingerprint)
 
     def _input(
         self, device: str, compiled: Compiled, sources: list[Source], index: int, plain: inputs.Plaintext,
@@ -125,16 +143,15 @@ class SecureCalls:
         party, name = inputs.provider(compiled, sources, index)
         party = party or self.publisher(device)
         words = (lambda: plain.words(index, type_)) if party == self._session.me else None
-        kept[key] = self.ask(device, party, type_, name, words, asked)
-        return kept[key]
+        return self.ask(device, party, type_, name, words, asked, kept, key)
 
     def ask(
         self, device: str, party: str, type_: Type, name: str, words: Words | None,
-        asked: list[Asked],
+        asked: list[Asked], kept: dict[Any, Wire], key: Hashable,
     ) -> Wire:  # fmt: skip
-        wire = self._engine.wire(device)
+        wire = kept[key] = self._engine.wire(device)
         kind = Publish if type_.public else Share
-        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words))
+        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words, kept, key))
         shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
         if words is not None:
             how = "publishes" if type_.public else "shares, masked,"
@@ -148,13 +165,33 @@ class SecureCalls:
         computing = self._session.config.devices[device].parties
         return next((p for p in computing if p in self._engine.roster.programs), self._engine.roster.leader)
 
-    def provide(self, asked: Sequence[Asked]) -> None:
+    @contextmanager
+    def bringing(self, asked: list[Asked]) -> Iterator[None]:
+        """Within it inputs are brought to a device; where that fails they are not there."""
+        try:
+            yield
+        except BaseException:
+            for each in asked:
+                each.forget()
+            raise
+
+    def encode(self, asked: Sequence[Asked]) -> tuple[list[np.ndarray | None], MpcrtError | None]:
+        """The ring words of what this party provides, or why it cannot: known before the call is announced, so that
+        nobody shares anything of a call that an input is missing of."""
+        try:
+            with self._engine.profile.slice("input", "encode"):
+                return [each.words() if each.words is not None else None for each in asked], None
+        except (InputError, UserFunctionError) as error:
+            return [], error
+
+    def provide(self, asked: Sequence[Asked], words: list[np.ndarray | None]) -> None:
         """Bring the inputs to their device."""
+        words.reverse()  # and forget each as it is sent
         for each in asked:
             publish = isinstance(each.command, Publish)
             shape = list(each.command.type.shape)
             with self._engine.profile.slice("input", "publish" if publish else "share", shape=shape):
-                array = each.words() if each.words is not None else None
+                array = words.pop()
                 if isinstance(each.command, Publish):
                     self._engine.devices.publish(each.command, array)
                 else:

@@ -51,8 +51,6 @@ def test_secure_functions_with_lambdas_closures_and_gradients(parties):
 
 def test_errors_say_what_to_do_and_a_killed_child_is_named():
     x = np.ones(3, np.float32)
-    with mpcrt.LocalCluster(parties=2, tls="off") as cluster, pytest.raises(InputError, match=r"argument 0.*NaN"):
-        cluster.secure(lambda x: x * 2)(np.array([1.0, np.nan]))
     with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
         cluster.secure(lambda x: x * 2)(x)
         assert cluster._started is not None
@@ -61,8 +59,25 @@ def test_errors_say_what_to_do_and_a_killed_child_is_named():
         with pytest.raises((PeerLost, mpcrt.MpcrtError), match="bob"):
             for _ in range(3):
                 cluster.secure(lambda x: x * 2)(x)
-    with mpcrt.LocalCluster(parties=2, tls="off") as cluster, pytest.raises(TraceError, match="same shape"):
-        cluster.secure(lambda x, y: x @ y)(x, np.ones(4, np.float32))
+
+
+def test_a_call_that_fails_before_anything_is_shared_leaves_the_cluster_usable():
+    x = np.ones(3, np.float32)
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        twice = cluster.secure(lambda x: x * 2)
+        for wrong, error, message in [
+            (lambda: twice(np.array([1.0, np.nan])), InputError, r"argument 0.*NaN"),
+            (lambda: twice(np.array([1e30])), InputError, r"argument 0.*magnitude"),
+            (lambda: cluster.secure(lambda x, y: x @ y)(x, np.ones(4, np.float32)), TraceError, "same shape"),
+            (lambda: cluster.secure(lambda x: x if x[0] > 0 else -x)(x), TraceError, "TracerBoolConversionError"),
+            (lambda: twice({"name": "x"}), UsageError, "no array"),
+            (lambda: twice(x, x), TraceError, "positional"),
+        ]:
+            with pytest.raises(error, match=message):
+                wrong()
+            np.testing.assert_allclose(twice(x), 2 * x, atol=STEP)
+        cluster.secure(lambda x: x * x)(x)
+        assert cluster.statistics.rounds > 0
 
 
 def test_run_takes_files_and_module_level_functions(tmp_path, monkeypatch):

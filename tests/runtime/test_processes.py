@@ -177,6 +177,44 @@ def test_a_peer_that_does_not_come_up_is_named(launcher):
         assert name in ended.err and data["parties"][name]["address"] in ended.err
 
 
+CAUGHT = """
+import numpy as np
+import mpcrt
+
+alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
+
+def main(arguments):
+    bad = alice(lambda: np.array([1, np.nan], np.float32))()
+    good = bob(lambda: np.array([1, 2], np.float32))()
+    if "uncaught" in arguments:
+        bob(print)(spu(lambda x, y: x * y)(bad, good).to(bob))
+        return
+    for function, kind in ((lambda x: float(x), mpcrt.TraceError), (lambda x: x * bad, mpcrt.UsageError)):
+        try:
+            spu(function)(good).block_until_ready()
+        except kind:
+            print("caught", flush=True)
+    try:
+        spu(lambda x, y: x * y)(bad, good).block_until_ready()
+    except mpcrt.InputError:
+        print("caught", flush=True)
+    print("all:", np.asarray(spu(lambda y: y * 3)(good).to(mpcrt.public)).round(3).tolist(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("uncaught",)])
+def test_errors_before_anything_is_shared_can_be_caught(launcher, arguments):
+    ended = launcher.run("run", launcher.cluster(), launcher.program(CAUGHT), "--", *arguments)
+    if not arguments:
+        assert ended.code == 0, ended.err
+        assert ended.out.count("caught") == 6 and ended.out.count("all: [3.0, 6.0]") == 2
+        return
+    assert ended.code == 1
+    verdict = ended.err.splitlines()[-1]
+    assert verdict.startswith("mpcrt: alice: ") and "contains NaN" in verdict, verdict
+    assert "[exit codes: alice 1, bob 3, dealer 3]" in verdict
+
+
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
