@@ -116,7 +116,8 @@ class Engine:
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
-        if isinstance(error, DisagreementError) or hasattr(error, "culprit"):  # who is to blame says it better
+        # who has the same error, or is to blame, says it better
+        if isinstance(error, DisagreementError) or getattr(error, "culprit", self.session.me) != self.session.me:
             time.sleep(DISAGREEMENT_SECONDS)
         name, number = getattr(error, "call", (name, number))
         if self.link is not None and not isinstance(error, PeerFailed):
@@ -132,7 +133,7 @@ class Engine:
                     return
             self._dispatch(call)
         except Skipped as skipped:
-            self._skip(call, skipped.error)
+            self._skip(call, skipped.error, skipped.culprit)
         except MpcrtError as error:
             kind = kind_of(error)
             if kind is None or call.number <= self._announced:
@@ -140,12 +141,13 @@ class Engine:
             # others may be waited for before they know of their own
             self.announce(call, [commands.Fail(kind, digest(error))])
             self.agree(call)
-            self._skip(call, error)
+            self._skip(call, error, "")
 
-    def _skip(self, call: calls.Call, error: MpcrtError) -> None:
+    def _skip(self, call: calls.Call, error: MpcrtError, culprit: str) -> None:
+        """`culprit`: whose error it is, or nothing where it is everybody's."""
         cause = error.__cause__ if isinstance(error, UserFunctionError) else None
         log.error("%s (call %d) is skipped by all: %s", call.name, call.number, error, exc_info=cause)
-        error.call = call.name, call.number  # type: ignore[attr-defined]
+        error.call, error.culprit = (call.name, call.number), culprit  # type: ignore[attr-defined]
         self.session.skip(call, error, new=True)
 
     def _dispatch(self, call: calls.Call) -> None:
@@ -201,7 +203,7 @@ class Engine:
                     log.error("%s() fails here too (call %d): %s", call.name, call.number, refusal)
                 error = refused_by(party, refused[party], call.name, call.number) if other else refusal
                 assert error is not None
-                raise Skipped(error)
+                raise Skipped(error, party)
 
     def resolve(self, value: Value) -> None:
         """Metadata of a value that another party's function gives."""
@@ -335,7 +337,7 @@ class Engine:
 
 def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure:
     """What the others are told: who, where and which code. The reason goes along only where it cannot hold data."""
-    culprit = error.peer if isinstance(error, PeerLost) and error.peer else getattr(error, "culprit", me)
+    culprit = error.peer if isinstance(error, PeerLost) and error.peer else getattr(error, "culprit", "") or me
     reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
     return Failure(culprit, name, number, exit_code(error), reason)
 

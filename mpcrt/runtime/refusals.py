@@ -18,11 +18,11 @@ LOCAL = re.compile(r"[^\s('\"`]*[/\\]|\b0x[0-9a-fA-F]+|\bid=\d+")
 
 
 class Skipped(Exception):
-    """Ends a call that failed before anything of it was shared; `error` is what `main` gets."""
+    """Ends a call of which `culprit` cannot give an input; `error` is what this party's `main` gets."""
 
-    def __init__(self, error: MpcrtError) -> None:
+    def __init__(self, error: MpcrtError, culprit: str) -> None:
         super().__init__(str(error))
-        self.error = error
+        self.error, self.culprit = error, culprit
 
 
 def kind_of(error: BaseException) -> str | None:
@@ -39,5 +39,4 @@ def refused_by(party: str, kind: str, name: str, number: int) -> MpcrtError:
     """What the others' `main` gets for an input that `party` cannot give; uncaught, it ends them with code 3."""
     error = KINDS[kind](f"{party} cannot give its input of {name}() (call {number}: {kind}); its own log has the cause")
     error.exit_code = PeerLost.exit_code
-    error.culprit = party  # type: ignore[attr-defined]
     return error
