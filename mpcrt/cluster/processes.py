@@ -22,7 +22,8 @@ class Processes:
     """The running children by name. Each has its own session, so signals reach it and its own children only.
 
     `command(name, inherited)` is a child's argument list, where `inherited` names the descriptors it gets:
-    "lifeline", and "listen" if `sockets` has one for it. Closing is idempotent and leaves no child behind.
+    "lifeline", "listen" if `sockets` has one for it, and "key" if `keys` has one. Closing is idempotent and leaves no
+    child behind.
     """
 
     def __init__(
@@ -32,6 +33,7 @@ class Processes:
         relay: Relay,
         *,
         sockets: Mapping[str, socket.socket] | None = None,
+        keys: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -46,6 +48,8 @@ class Processes:
                 inherited = {"lifeline": lifeline}
                 if sockets and name in sockets:
                     inherited["listen"] = sockets[name].fileno()
+                if keys and name in keys:
+                    inherited["key"] = keys[name]
                 self._children[name] = subprocess.Popen(
                     list(command(name, inherited)),
                     stdin=subprocess.DEVNULL,
