@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from mpcrt.cluster.forks import guard
 from mpcrt.cluster.relay import Relay
 
 GRACE = 5.0
@@ -43,6 +44,7 @@ class Processes:
         self._threads: list[threading.Thread] = []
         self._relay = relay
         lifeline, self._lifeline = os.pipe()
+        guard(self)
         try:
             for name in names:
                 inherited = {"lifeline": lifeline}
@@ -120,6 +122,12 @@ class Processes:
             self._lifeline = -1
         for thread in self._threads:
             thread.join(2)
+
+    def forked(self) -> None:
+        """A forked process would keep the children alive after this one."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mpcrt.cluster.forks import ends_in_child, guard
 from mpcrt.errors import (
     DisagreementError,
     InputError,
@@ -64,6 +65,7 @@ class Engine:
         self._call: calls.Call | None = None
         self.opened = threading.Event()
         """Set once the link is up, or has failed to come up."""
+        guard(self)
         self.thread = threading.Thread(target=self._main, name="mpcrt engine", daemon=True)
 
     # -- the thread
@@ -80,6 +82,12 @@ class Engine:
             self._calls()
         except BaseException as error:
             self._failed(error)
+
+    def forked(self) -> None:
+        """In a process forked from this one: it makes no calls, and does not hold the port."""
+        self.session.forked()
+        if self.link is not None:
+            self.link.forked()
 
     def _calls(self) -> None:
         while (call := self.session.queue.get()) is not None:
@@ -245,7 +253,7 @@ class Engine:
         start = time.perf_counter()
         log.info("runs %s() in plaintext", call.name)
         try:
-            with self.profile.slice("python", f"{call.name}()"):
+            with self.profile.slice("python", f"{call.name}()"), ends_in_child(f"{call.name}()"):
                 result = call.function(*args, **kwargs)
         except Exception as error:
             log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))

@@ -223,6 +223,14 @@ class Session:
             self.on_failure(failure)
         return first
 
+    def forked(self) -> None:
+        """In a process forked from this one."""
+        self.changed = threading.Condition()
+        self.failure = UsageError(
+            f"this process was forked from {self.me}'s and makes no placement calls; only the process that was "
+            "started is a party"
+        )
+
     def drop(self, device: str, wire: int) -> None:
         """A wire that nothing refers to any more; may be called from any thread."""
         self.dropped.append((device, wire))
