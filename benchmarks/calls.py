@@ -116,11 +116,11 @@ def party(config: ClusterConfig, link: Link, calls: int, meter: Meter, profile: 
     def timed(function: Callable) -> list[float]:
         secure, took = mpcrt.spu("spu")(function), []
         for _ in range(WARM):
-            session.wait_ran(parts(secure(x))[0])
+            session.wait_run(parts(secure(x))[0])
         for _ in range(PARTS):
             began = time.perf_counter()
             for _ in range(calls // PARTS):
-                session.wait_ran(parts(secure(x))[0])
+                session.wait_run(parts(secure(x))[0])
             took.append((time.perf_counter() - began) / (calls // PARTS))
         return took
 

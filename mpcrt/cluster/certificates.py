@@ -5,7 +5,7 @@ Keys are EC P-256. A party's name is its certificate's only DNS name (SAN); cert
 
 import datetime
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -109,11 +109,25 @@ def write_party(authority: Authority, directory: Path, party: str, days: int = P
     return files
 
 
-def throwaway(names: Iterable[str], directory: Path) -> dict[str, TlsFiles]:
-    """Certificates for one local run, signed by an authority whose key exists only during this call."""
+def _write_key(file: Path, key: bytes) -> None:
+    _write(file, key, 0o600)
+
+
+def throwaway(
+    names: Iterable[str], directory: Path, write_key: Callable[[Path, bytes], None] = _write_key
+) -> dict[str, TlsFiles]:
+    """Certificates for one local run, signed by an authority whose key exists only during this call.
+
+    `write_key` puts a party's private key where a process that opens the file finds it.
+    """
     authority = create_authority("mpcrt throwaway", THROWAWAY_DAYS)
     _write(directory / CA_CERTIFICATE, _certificate_pem(authority.certificate), 0o644)
-    return {name: write_party(authority, directory, name, THROWAWAY_DAYS) for name in names}
+    made = {name: party_files(directory, name) for name in names}
+    for name, files in made.items():
+        certificate, key = sign_party(authority, name, THROWAWAY_DAYS)
+        write_key(files.key, key)
+        _write(files.certificate, certificate, 0o644)
+    return made
 
 
 @dataclass(frozen=True)

@@ -110,6 +110,7 @@ class LocalRun:
                     ),
                     self.relay,
                     sockets=started,
+                    keys={name: held.fileno() for name, held in self._scratch.keys.items()},
                     environment=child_environment(),
                 )
             except BaseException:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from mpcrt.cluster.forks import guard
 from mpcrt.cluster.relay import Relay
 
 GRACE = 5.0
@@ -22,7 +23,8 @@ class Processes:
     """The running children by name. Each has its own session, so signals reach it and its own children only.
 
     `command(name, inherited)` is a child's argument list, where `inherited` names the descriptors it gets:
-    "lifeline", and "listen" if `sockets` has one for it. Closing is idempotent and leaves no child behind.
+    "lifeline", "listen" if `sockets` has one for it, and "key" if `keys` has one. Closing is idempotent and leaves no
+    child behind.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class Processes:
         relay: Relay,
         *,
         sockets: Mapping[str, socket.socket] | None = None,
+        keys: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         directory: Path | None = None,
     ) -> None:
@@ -41,11 +44,14 @@ class Processes:
         self._threads: list[threading.Thread] = []
         self._relay = relay
         lifeline, self._lifeline = os.pipe()
+        guard(self)
         try:
             for name in names:
                 inherited = {"lifeline": lifeline}
                 if sockets and name in sockets:
                     inherited["listen"] = sockets[name].fileno()
+                if keys and name in keys:
+                    inherited["key"] = keys[name]
                 self._children[name] = subprocess.Popen(
                     list(command(name, inherited)),
                     stdin=subprocess.DEVNULL,
@@ -116,6 +122,12 @@ class Processes:
             self._lifeline = -1
         for thread in self._threads:
             thread.join(2)
+
+    def forked(self) -> None:
+        """A forked process would keep the children alive after this one."""
+        if self._lifeline >= 0:
+            os.close(self._lifeline)
+            self._lifeline = -1
 
     def _signal(self, name: str, number: signal.Signals) -> None:
         with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -20,6 +20,7 @@ import numpy as np
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.plan import Plan
 from mpcrt.runtime.commands import MAX_BODY, Command, decode, encode, pack, unpack
+from mpcrt.runtime.refusals import KINDS
 from mpcrt.text import plain, quoted
 from mpcrt.transport.link import Address, Kind, Link
 
@@ -32,21 +33,23 @@ DIFFERENCE_LIMIT = 1 << 24
 
 @dataclass
 class Extras:
-    """What a call's message carries that is not compared."""
+    """What a call's message carries that is not compared. `refused`: the kind of error for which its sender cannot give
+    an input of this call, or nothing."""
 
     counters: list[int] = field(default_factory=list)
     released: list[tuple[str, int]] = field(default_factory=list)
+    refused: str = ""
 
     def encode(self) -> bytes:
-        return pack([self.counters, self.released])
+        return pack([self.counters, self.released, self.refused])
 
     @staticmethod
     def decode(data: Any, peer: str) -> Extras:
         try:
             if memoryview(data).nbytes > MAX_EXTRAS:
                 raise ValueError
-            counters, released = msgpack.unpackb(bytes(data))
-            if len(counters) > 16 or len(released) > MAX_RELEASED:
+            counters, released, refused = msgpack.unpackb(bytes(data))
+            if len(counters) > 16 or len(released) > MAX_RELEASED or refused not in ("", *KINDS):
                 raise ValueError
             for n in counters:
                 if type(n) is not int or not 0 <= n < 1 << 63:
@@ -54,7 +57,7 @@ class Extras:
             for device, wire in released:
                 if type(device) is not str or type(wire) is not int:
                     raise ValueError
-            return Extras(list(counters), [(device, wire) for device, wire in released])
+            return Extras(list(counters), [(device, wire) for device, wire in released], refused)
         except Exception:
             raise ProtocolError(f"{peer} sent a malformed call") from None
 
@@ -72,6 +75,8 @@ class Ledger:
         self._checked = dict.fromkeys(self._others, 0)
         self._settled = 0
         self.counters: dict[str, list[int]] = {}
+        self.refused: dict[int, dict[str, str]] = {}
+        """Who cannot give an input of a call, and the kind of the error there."""
         self.plans: dict[int, Plan] = {}
 
     def announce(
@@ -116,7 +121,10 @@ class Ledger:
         if len(received) != 2:
             raise ProtocolError(f"{peer} sent a malformed call")
         body, extras = received
-        self.counters[peer] = Extras.decode(extras, peer).counters
+        beside = Extras.decode(extras, peer)
+        self.counters[peer] = beside.counters
+        if beside.refused:
+            self.refused.setdefault(number, {})[peer] = beside.refused
         mine = self._bodies[number]
         if bytes(body) != mine:
             self._differ(peer, number, read_body(body, peer), read_body(mine, self._link.name))
@@ -127,6 +135,10 @@ class Ledger:
             raise DisagreementError(
                 f"the parties run different programs: call {number} is {my_text} here and {their_text} at {peer}"
             )
+        fails = [row[0][1] if row and row[0][0] == "fail" else "" for row in (my_rows, their_rows)]
+        if fails[0] != fails[1]:
+            here, there = [f"fails with {kind}" if kind else "does not fail" for kind in fails]
+            raise DisagreementError(f"call {number}, {my_text}, {here} here and {there} at {peer}")
         for mine_, theirs_ in zip(my_rows, their_rows, strict=False):
             if mine_ != theirs_ and mine_[0] == theirs_[0] == "run":
                 where = self._plan_difference(peer, number)
@@ -190,6 +202,8 @@ class Follower:
         self._number = 0
         self.plans: dict[str, bytes] = {}
         """Plans that came with the last call, by fingerprint."""
+        self.refused = False
+        """Whether a party cannot give an input of the last call, which nobody executes then."""
         self.released: list[tuple[str, str, int]] = []
         """Wires dropped with the last call: (party, device, number)."""
 
@@ -201,6 +215,7 @@ class Follower:
         self._number += 1
         self.plans.clear()
         self.released.clear()
+        self.refused = False
         first = self._receive(self._leader)
         number, _, text, rows = read_body(first, self._leader)
         if number != self._number:
@@ -225,5 +240,7 @@ class Follower:
         body, extras, *plans = received
         for plan in map(np.ndarray.tobytes, plans):
             self.plans[hashlib.sha256(plan).hexdigest()] = plan
-        self.released += [(peer, device, wire) for device, wire in Extras.decode(extras, peer).released]
+        beside = Extras.decode(extras, peer)
+        self.released += [(peer, device, wire) for device, wire in beside.released]
+        self.refused = self.refused or bool(beside.refused)
         return bytes(body)

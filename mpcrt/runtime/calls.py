@@ -23,6 +23,8 @@ class Call:
     name: str
     number: int = field(default=0, init=False)
     result: Value = field(init=False, repr=False)
+    handles: list[Handle] = field(default_factory=list, init=False, repr=False)
+    """Those in its arguments."""
     sure: bool = field(default=False, init=False)
     light: bool = field(default=False, init=False)
     provided: bool = field(default=False, init=False)
@@ -41,14 +43,13 @@ class PartyCall(Call):
 
 @dataclass(eq=False)
 class SecureCall(Call):
-    """A function on shares. `handles`: those in its arguments."""
+    """A function on shares."""
 
     placement: Spu
     function: Callable[..., Any]
     static: tuple[int, ...]
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
-    handles: list[Handle]
 
 
 @dataclass(eq=False)

@@ -89,13 +89,23 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True)
+class Fail:
+    """Nothing is done: the call fails at every party with the program, with this kind of error. `reason` is a digest
+    of its text, or the call whose result is missing."""
+
+    kind: str
+    reason: str
+    name: ClassVar[str] = "fail"
+
+
+@dataclass(frozen=True, slots=True)
 class End:
     """The run is over for the sender: nothing follows."""
 
     name: ClassVar[str] = "end"
 
 
-Command = Share | Publish | Run | Reveal | Report | End
+Command = Share | Publish | Run | Reveal | Report | Fail | End
 
 
 def encode(commands: list[Command]) -> list[list[Any]]:
@@ -114,6 +124,8 @@ def _row(command: Command) -> list[Any]:
             return ["reveal", device, step, wire, _type_row(type_), form, list(receivers)]
         case Report(step):
             return ["report", step]
+        case Fail(kind, reason):
+            return ["fail", kind, reason]
         case End():
             return ["end"]
 
@@ -154,6 +166,9 @@ def _command(name: str, *fields: Any) -> Command:
     if name == "report":
         (step,) = fields
         return Report(_number(step))
+    if name == "fail":
+        kind, reason = fields
+        return Fail(_text(kind), _text(reason))
     _need(name == "end" and not fields)
     return End()
 

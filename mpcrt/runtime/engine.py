@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mpcrt.cluster.forks import ends_in_child, guard
 from mpcrt.errors import (
     DisagreementError,
     InputError,
@@ -36,9 +37,10 @@ from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.moves import Moves
 from mpcrt.runtime.pipeline import Pipeline
 from mpcrt.runtime.profile import Profile
+from mpcrt.runtime.refusals import Skipped, digest, kind_of, refused_by
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code, handles_in
-from mpcrt.runtime.values import Handle, Value, Wire, owner_of
+from mpcrt.runtime.values import Handle, Value, Wire, owner_of, parts
 from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
@@ -48,7 +50,8 @@ QUIET_CALLS = 64
 """After so many calls without an agreement there is one, so that what the others sent does not pile up."""
 
 DISAGREEMENT_SECONDS = 1.0
-"""How long the others have to find a disagreement, and to say it in their own words, before they are told."""
+"""How long the others have to find a disagreement, or what is wrong with their own input, and to say it in their own
+words, before they are told."""
 
 
 class Engine:
@@ -59,11 +62,12 @@ class Engine:
     ) -> None:
         self.session, self._start, self.profile = session, start, profile
         self.link: Link | None = None
-        self._steps = self._wires = self._agreed = 0
+        self._steps = self._wires = self._agreed = self._announced = 0
         self._pending: dict[int, Value] = {}
         self._call: calls.Call | None = None
         self.opened = threading.Event()
         """Set once the link is up, or has failed to come up."""
+        guard(self)
         self.thread = threading.Thread(target=self._main, name="mpcrt engine", daemon=True)
 
     # -- the thread
@@ -81,6 +85,12 @@ class Engine:
         except BaseException as error:
             self._failed(error)
 
+    def forked(self) -> None:
+        """In a process forked from this one: it makes no calls, and does not hold the port."""
+        self.session.forked()
+        if self.link is not None:
+            self.link.forked()
+
     def _calls(self) -> None:
         """Calls in order. Several are under way at a time where that is safe (`Pipeline`)."""
         pipeline = Pipeline(self)
@@ -93,7 +103,9 @@ class Engine:
             else:
                 pipeline.run(call)
             if isinstance(call, calls.EndCall):
-                break
+                return
+        if self.session.failure is None:  # nobody is there any more who could close it
+            self.up.close()
 
     def advance(self, call: calls.Call, work: Work[None]) -> Awaited | None:
         """A call's next step; what it waits for then, or None once it has run."""
@@ -129,13 +141,42 @@ class Engine:
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
-        if isinstance(error, DisagreementError):
+        # who has the same error, or is to blame, says it better
+        if isinstance(error, DisagreementError) or getattr(error, "culprit", self.session.me) != self.session.me:
             time.sleep(DISAGREEMENT_SECONDS)
+        name, number = getattr(error, "call", (name, number))
         if self.link is not None and not isinstance(error, PeerFailed):
             self.link.abort(failure_of(error, self.session.me, name, number))
 
     def work(self, call: calls.Call) -> Work[None]:
-        """What a call does, step by step; it is announced in the first."""
+        """What a call does, step by step; it is announced in the first. One that fails before anything of it was
+        shared is skipped everywhere."""
+        try:
+            for value, _ in map(parts, call.handles):
+                if value.error is not None:
+                    self.announce(call, [commands.Fail(str(kind_of(value.error)), f"call {value.number}")])
+                    self.session.skip(call, value.error, new=False)
+                    return
+            yield from self._dispatch(call)
+        except Skipped as skipped:
+            self._skip(call, skipped.error, skipped.culprit)
+        except MpcrtError as error:
+            kind = kind_of(error)
+            if kind is None or call.number <= self._announced:
+                raise
+            # others may be waited for before they know of their own
+            self.announce(call, [commands.Fail(kind, digest(error))])
+            self.agree(call)
+            self._skip(call, error, "")
+
+    def _skip(self, call: calls.Call, error: MpcrtError, culprit: str) -> None:
+        """`culprit`: whose error it is, or nothing where it is everybody's."""
+        cause = error.__cause__ if isinstance(error, UserFunctionError) else None
+        log.error("%s (call %d) is skipped by all: %s", call.name, call.number, error, exc_info=cause)
+        error.call, error.culprit = (call.name, call.number), culprit  # type: ignore[attr-defined]
+        self.session.skip(call, error, new=True)
+
+    def _dispatch(self, call: calls.Call) -> Work[None]:
         match call:
             case calls.SecureCall():
                 yield from self.secure.call(call)
@@ -154,28 +195,49 @@ class Engine:
 
     # -- agreement
 
-    def announce(self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = ()) -> None:
+    def announce(
+        self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = (),
+        refusal: MpcrtError | None = None,
+    ) -> None:  # fmt: skip
+        """Tell everybody of a call. `refusal`: why this party cannot give an input of it."""
         dropped = []
         while self.session.dropped and len(dropped) < MAX_RELEASED:
             dropped.append(self.session.dropped.popleft())
-        extras = Extras(self.counters.mine(), dropped)
-        self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
+        extras = Extras(self.counters.mine(), dropped, kind_of(refusal) or "" if refusal is not None else "")
+        try:
+            self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
+        except UsageError:
+            self.session.dropped.extendleft(reversed(dropped))
+            raise
+        self._announced = call.number
         self.devices.release(dropped)
 
     def agreement(self, call: calls.Call) -> Awaited:
         """What `agree` waits for."""
         return lambda: self.ledger.awaited(call.number)
 
-    def agree(self, call: calls.Call) -> None:
+    def agree(self, call: calls.Call, refusal: MpcrtError | None = None) -> None:
+        """Wait until all have announced the calls up to this one. Raises Skipped where one cannot give an input."""
         self.ledger.agree(call.number)
         self._agreed = max(self._agreed, call.number)
         if self._pending:
             for value in [v for n, v in self._pending.items() if n < call.number]:
                 self.resolve(value)
+        refused = self.ledger.refused.pop(call.number, {})
+        if refusal is not None:
+            refused[self.session.me] = type(refusal).__name__
+        for party in self.roster.programs:  # the first, if several
+            if party in refused:
+                other = party != self.session.me
+                if other and refusal is not None:
+                    log.error("%s() fails here too (call %d): %s", call.name, call.number, refusal)
+                error = refused_by(party, refused[party], call.name, call.number) if other else refusal
+                assert error is not None
+                raise Skipped(error, party)
 
     def resolve(self, value: Value) -> None:
         """Metadata of a value that another party's function gives."""
-        if value.known:
+        if value.known or value.error is not None:
             return
         owner = owner_of(value.placement)
         assert owner is not None
@@ -198,9 +260,9 @@ class Engine:
     # -- party functions
 
     def _party(self, call: calls.PartyCall) -> None:
-        self.announce(call)
         party = call.placement.name
         self.need_program([party])
+        self.announce(call)
         if party != self.session.me:
             self._pending[call.number] = call.result
         else:
@@ -213,7 +275,7 @@ class Engine:
         start = time.perf_counter()
         log.info("runs %s() in plaintext", call.name)
         try:
-            with self.profile.slice("python", f"{call.name}()"):
+            with self.profile.slice("python", f"{call.name}()"), ends_in_child(f"{call.name}()"):
                 result = call.function(*args, **kwargs)
         except Exception as error:
             log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))
@@ -305,7 +367,7 @@ class Engine:
 
 def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure:
     """What the others are told: who, where and which code. The reason goes along only where it cannot hold data."""
-    culprit = error.peer if isinstance(error, PeerLost) and error.peer else me
+    culprit = error.peer if isinstance(error, PeerLost) and error.peer else getattr(error, "culprit", "") or me
     reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
     return Failure(culprit, name, number, exit_code(error), reason)
 

@@ -11,7 +11,7 @@ from mpcrt.plan import Limits, Plan
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.protocols import to_the_end
 from mpcrt.runtime.agreement import Follower
-from mpcrt.runtime.commands import Command, End, Publish, Report, Reveal, Run, Share
+from mpcrt.runtime.commands import Command, End, Fail, Publish, Report, Reveal, Run, Share
 from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
 from mpcrt.runtime.hello import Roster
@@ -54,7 +54,8 @@ class Service:
                     if isinstance(command, End):
                         self._end()
                         return
-                    self._execute(command)
+                    if not (isinstance(command, Fail) or self._follower.refused):
+                        self._execute(command)
 
     def _end(self) -> None:
         for peer in self._link.peers:
@@ -84,7 +85,7 @@ class Service:
                 self._devices.release([(device, wire)])
 
     def _execute(self, command: Command) -> None:
-        assert not isinstance(command, End)
+        assert not isinstance(command, End | Fail)
         # masks are drawn at (step, ...): a number used twice would use them twice
         foreseen = isinstance(command, Run) and self._devices.foresees(command)
         if command.step <= self._step and not foreseen:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 import io
-import sys
+import os
 import threading
-import time
+import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal, Self, TextIO, cast
 
 from mpcrt.cluster import config as configs
@@ -25,13 +23,10 @@ from mpcrt.runtime.counters import Statistics, total
 from mpcrt.runtime.engine import Engine
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.main import connect, profile_of
-from mpcrt.runtime.profile import Profile
+from mpcrt.runtime.program_files import program_file, program_name
 from mpcrt.runtime.session import Session
+from mpcrt.runtime.started import DRIVER, Started, watch
 from mpcrt.runtime.values import parts
-
-DRIVER = "driver"
-CLOSE_SECONDS = 5.0
-POLL_SECONDS = 0.2
 
 
 class LocalCluster:
@@ -62,11 +57,10 @@ class LocalCluster:
             raise UsageError(f"{config.file} has a party {DRIVER!r}, the name under which the caller joins; rename it")
         self.config = config
         self._verbose, self._profile = verbose, Path(profile) if profile is not None else None
-        self._recorder = Profile()
-        self._run: LocalRun | None = None
-        self._session: Session | None = None
-        self._engine: Engine | None = None
+        self._started: Started | None = None
+        self._finalizer: weakref.finalize | None = None
         self._lock = threading.Lock()
+        self._calls, self._calling, self._ended, self._closed = 0, "", "", False
 
     # -- life
 
@@ -77,52 +71,87 @@ class LocalCluster:
         self.close()
 
     def start(self) -> Session:
-        """Start the processes, if they do not run yet. Called by the first `secure` call."""
-        if self._session is not None:
-            return self._session
+        """Start the processes, if they do not run yet. Called by the first `secure` call.
+
+        Raises UsageError, saying which call ended it, for a cluster that is closed or has failed.
+        """
+        self._require_usable()
+        if self._started is None:
+            self._started = self._start()
+            self._finalizer = weakref.finalize(self, self._started.abandon)
+        return self._started.session
+
+    def _start(self) -> Started:
         joined = self.config.replace(parties={**self.config.parties, DRIVER: Party()})
         config, sockets = free_ports_cluster(joined)
         relay = quiet_relay(self.config.names, self._verbose)
         options = RunOptions(verbose=self._verbose, profile=self._profile, local_processes=len(self.config.names))
-        self._run = LocalRun(config, sockets, names=self.config.names, options=options, relay=relay)
+        run = LocalRun(config, sockets, names=self.config.names, options=options, relay=relay)
         try:
-            link = make_link(self._run.config, DRIVER)
-            part = self._run.profile_part(DRIVER) if self._profile is not None else None
-            self._recorder = profile_of(self._run.config, DRIVER, part)
-            self._recorder.watch(link)
-            session = Session(self._run.config, DRIVER)
+            link = make_link(run.config, DRIVER)
+            recorder = profile_of(run.config, DRIVER, run.profile_part(DRIVER) if self._profile is not None else None)
+            recorder.watch(link)
+            session = Session(run.config, DRIVER)
             link.on_failure = lambda error: void(session.fail(error))
-            self._engine = Engine(
-                session, lambda: (link, connect(session.config, link, has_program=True)), self._recorder
-            )
-            self._engine.link = link
-            self._engine.thread.start()
+            engine = Engine(session, lambda: (link, connect(session.config, link, has_program=True)), recorder)
+            engine.link = link
+            engine.thread.start()
         except BaseException:
-            self._run.close()
+            run.close()
             raise
-        self._session = session
-        threading.Thread(target=watch, args=(session, self._run), name="mpcrt children", daemon=True).start()
-        return session
+        threading.Thread(target=watch, args=(session, run), name="mpcrt children", daemon=True).start()
+        return Started(os.getpid(), run, session, engine, recorder)
 
     def close(self) -> None:
-        """End all processes. After a failure they are ended at once."""
-        session, run, engine = self._session, self._run, self._engine
-        self._session = self._run = self._engine = None
-        if run is None:
+        """End all processes, at once if a call failed or still runs in another thread; no call is taken any more."""
+        started, self._closed = self._started, True
+        if started is None or started.pid != os.getpid():
             return
+        if not self._lock.acquire(blocking=False):
+            started.cancel("the LocalCluster was closed while a call ran")
+            self._lock.acquire()
         try:
-            if session is not None and session.failure is None:
-                session.thread = threading.get_ident()
-                with contextlib.suppress(MpcrtError):
-                    session.finish()
-            if engine is not None and engine.link is not None:
-                with contextlib.suppress(MpcrtError):
-                    engine.link.close()
-            if session is not None and session.failure is None:
-                run.processes.wait(CLOSE_SECONDS)
-            self._recorder.write()
+            self._started = None
+            started.finish()
+            if self._finalizer is not None:
+                self._finalizer.detach()
         finally:
-            run.close()
+            self._lock.release()
+
+    def _require_usable(self) -> None:
+        remedy = "make another one with mpcrt.LocalCluster(...)"
+        if self._started is not None and self._started.pid != os.getpid():
+            raise UsageError(
+                f"this LocalCluster belongs to process {self._started.pid}, from which this one was forked; "
+                "make one in this process"
+            )
+        if self._started is not None and (failure := self._started.session.failure) is not None:
+            where = self._ended or "between calls"
+            self._ended = where
+            raise UsageError(f"this LocalCluster ended {where}: {failure}; {remedy}") from failure
+        if self._closed:
+            raise UsageError(f"this LocalCluster is closed{f' (it ended {self._ended})' * bool(self._ended)}; {remedy}")
+
+    @contextlib.contextmanager
+    def _call(self, name: str):
+        """One call at a time. What ends the cluster within it is remembered; an interrupt ends it."""
+        self._require_usable()  # before the lock: in a forked child nobody would ever release it
+        with self._lock:
+            session = self.start()
+            session.thread = threading.get_ident()
+            self._calls += 1
+            where = f"in call {self._calls}, {name}"
+            try:
+                yield session
+            except MpcrtError as error:
+                raise self._explained(error) from None
+            except BaseException as error:
+                if not isinstance(error, Exception) and self._started is not None:
+                    self._started.cancel(f"interrupted by {type(error).__name__}")
+                raise
+            finally:
+                if session.failure is not None:
+                    self._ended = self._ended or where
 
     # -- what it is for
 
@@ -137,39 +166,15 @@ class LocalCluster:
         numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
 
         def call(*args: Any) -> Any:
-            with self._lock:
-                return self._secure(placements.Spu(name), function, numbers, args)
+            with self._call(f"{placements.short_name(function)}()") as session:
+                return secure(session, placements.Spu(name), function, numbers, args)
 
         return call
-
-    def _secure(self, device: placements.Spu, function: Callable, static: tuple[int, ...], args: tuple) -> Any:
-        import jax
-
-        session = self.start()
-        session.thread = threading.get_ident()
-        fixed = {i % max(len(args), 1) for i in static}
-        try:
-            given = []
-            for i, argument in enumerate(args):
-                if i in fixed:
-                    given.append(argument)
-                    continue
-                leaves, treedef = jax.tree_util.tree_flatten(argument)
-                handle = session.inject(list(leaves), DRIVER, f"argument {i}")
-                given.append(jax.tree_util.tree_unflatten(treedef, [handle[k] for k in range(len(leaves))]))
-            shown = session.secure_call(device, function, static, tuple(given), {})
-            value, _ = parts(shown.to(placements.Party(DRIVER)))
-            session.wait_leaves(value)
-            return value.tree()
-        except MpcrtError as error:
-            raise self._explained(error) from None
 
     @property
     def statistics(self) -> Statistics:
         """Rounds and bytes of all secure calls so far, of all processes."""
-        with self._lock:
-            session = self.start()
-            session.thread = threading.get_ident()
+        with self._call("statistics") as session:
             value = session.report()
             session.wait_leaves(value)
             assert value.leaves is not None
@@ -180,6 +185,7 @@ class LocalCluster:
 
         Raises MpcrtError saying what failed where, when a process ends with another code than 0.
         """
+        self._require_usable()
         with program_file(program) as path:
             config, sockets = free_ports_cluster(self.config)
             relay = quiet_relay(config.names, self._verbose)
@@ -196,9 +202,10 @@ class LocalCluster:
 
     def _explained(self, error: MpcrtError) -> MpcrtError:
         """The error, with what a child that ended said last."""
-        run = self._run
-        if run is None:
+        started = self._started
+        if started is None or started.session.failure is None:
             return error
+        run = started.run
         run.processes.wait(0.5)
         for name, code in run.processes.poll().items():
             if code < 0 and isinstance(error, PeerLost | LinkError):
@@ -209,13 +216,23 @@ class LocalCluster:
         return error
 
 
-def watch(session: Session, run: LocalRun) -> None:
-    """Until the run ends: a child that is killed ends it at once, without waiting for its silence."""
-    while session.failure is None and not session.finished:
-        for name, code in run.processes.poll().items():
-            if code < 0:
-                session.fail(PeerLost(f"{name}'s process was killed by signal {-code}", name))
-        time.sleep(POLL_SECONDS)
+def secure(session: Session, device: placements.Spu, function: Callable, static: tuple[int, ...], args: tuple) -> Any:
+    """One secure call: arguments in, result out."""
+    import jax
+
+    fixed = {i % max(len(args), 1) for i in static}
+    given = []
+    for i, argument in enumerate(args):
+        if i in fixed:
+            given.append(argument)
+            continue
+        leaves, treedef = jax.tree_util.tree_flatten(argument)
+        handle = session.inject(list(leaves), DRIVER, f"argument {i}")
+        given.append(jax.tree_util.tree_unflatten(treedef, [handle[k] for k in range(len(leaves))]))
+    shown = session.secure_call(device, function, static, tuple(given), {})
+    value, _ = parts(shown.to(placements.Party(DRIVER)))
+    session.wait_leaves(value)
+    return value.tree()
 
 
 def quiet_relay(names: Sequence[str], verbose: bool) -> Relay:
@@ -241,44 +258,3 @@ class _Last:
 
 def void(_: object) -> None:
     return None
-
-
-def program_name(program: str | Path | Callable[[], Any]) -> str:
-    return placements.function_name(program) if callable(program) else str(program)
-
-
-@contextlib.contextmanager
-def program_file(program: str | Path | Callable[[], Any]):
-    """The path of a program file; for a function, a file that runs it instead of main.
-
-    Raises UsageError for what other processes could not import.
-    """
-    if not callable(program):
-        path = Path(program)
-        if not path.is_file():
-            raise UsageError(f"{path}: no such program file")
-        yield path
-        return
-    path = module_file(program)
-    import tempfile
-
-    with tempfile.TemporaryDirectory(prefix="mpcrt-program-") as folder:
-        stub = Path(folder) / f"run_{path.stem}.py"
-        stub.write_text(
-            "from pathlib import Path\n\nfrom mpcrt.runtime import programs\n\n"
-            f"main = getattr(programs.load(Path({str(path)!r})), {program.__name__!r})\n",
-            encoding="utf-8",
-        )
-        yield stub
-
-
-def module_file(function: Callable[..., Any]) -> Path:
-    """The file of a module-level function. Raises UsageError for closures, lambdas, and functions of `__main__`."""
-    name = placements.function_name(function)
-    module: ModuleType | None = sys.modules.get(getattr(function, "__module__", ""))
-    remedy = "save it to a file, as a function of a module, and pass that function or the file"
-    if module is None or module.__name__ == "__main__":
-        raise UsageError(f"{name} is defined in this notebook or script, which other processes cannot import; {remedy}")
-    if getattr(module, name, None) is not function or not getattr(module, "__file__", None):
-        raise UsageError(f"{name} is no module-level function, so other processes cannot import it; {remedy}")
-    return Path(inspect.getfile(module))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpcrt.cluster.forks import ends_in_child
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError, UserFunctionError
 from mpcrt.runtime import current, programs
 from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine, failure_of
@@ -167,7 +168,8 @@ def run_program(
     engine.thread.start()
     token = current.session.set(session)
     try:
-        run_main(program, arguments)
+        with ends_in_child("main()"):
+            run_main(program, arguments)
         session.finish()
         return 0
     except BaseException as error:

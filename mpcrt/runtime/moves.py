@@ -63,6 +63,11 @@ class Moves:
         assert isinstance(call.target, Spu) and source.types is not None
         device = call.target.name
         asked: list[Asked] = []
+        with self._engine.secure.bringing(asked):
+            yield from self._bring(call, device, source, chosen, asked)
+
+    def _bring(self, call: calls.Move, device: str, source: Value, chosen: list[int], asked: list[Asked]) -> Work[None]:
+        assert source.types is not None
         made: list[Wire] = []
         kinds = []
         party = owner_of(source.placement) or self._engine.secure.publisher(device)
@@ -73,15 +78,16 @@ class Moves:
             key = inputs.raw_key(device, i, type_, source)
             if key not in source.shared:
                 words = raw_words(source, i, type_) if party == self._session.me else None
-                source.shared[key] = self._engine.secure.ask(
-                    device, party, type_, inputs.name_of(Source(source, i)), words, asked
+                self._engine.secure.ask(
+                    device, party, type_, inputs.name_of(Source(source, i)), words, asked, source.shared, key
                 )
             made.append(source.shared[key])
             kinds.append(type_)
-        self._engine.announce(call, [a.command for a in asked])
+        words, refusal = self._engine.secure.encode(asked)
+        self._engine.announce(call, [a.command for a in asked], refusal=refusal)
         yield self._engine.agreement(call)
-        self._engine.agree(call)
-        yield from self._engine.secure.provide(asked)
+        self._engine.agree(call, refusal)
+        yield from self._engine.secure.provide(asked, words)
         form = "public" if visibility == PUBLIC else "masked"
         call.result.wires, call.result.plan_types = made, kinds
         call.result.forms = [(visibility, form) for _ in made]
@@ -120,10 +126,10 @@ class Moves:
     def _send_plain(self, call: calls.Move, source: Value, chosen: list[int]) -> None:
         """A plaintext value from its holder to those named; whoever has it already keeps it."""
         assert source.types is not None
-        self._engine.announce(call)
-        self._engine.agree(call)
         receivers = holders(call.target, self._engine.roster.programs)
         self._engine.need_program(receivers)
+        self._engine.announce(call)
+        self._engine.agree(call)
         before = holders(source.placement, self._engine.roster.programs)
         lacking = [r for r in receivers if r not in before]
         if self._session.me in before:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import ProtocolError
+from mpcrt.errors import InputError, MpcrtError, ProtocolError, UserFunctionError
 from mpcrt.plan.types import Type
 from mpcrt.protocols import Work, at_once
 from mpcrt.runtime import calls, inputs, trees
@@ -33,6 +34,12 @@ class Asked:
 
     command: Share | Publish
     words: Words | None
+    kept: dict[Any, Wire]
+    key: Hashable
+
+    def forget(self) -> None:
+        """It was not brought there after all."""
+        self.kept.pop(self.key, None)
 
 
 class SecureCalls:
@@ -72,10 +79,19 @@ class SecureCalls:
             self._tell_compiled(call, compiled)
         plain = inputs.Plaintext(compiled, sources)
         asked: list[Asked] = []
+        with self.bringing(asked):
+            yield from self._perform(call, compiled, sources, new, plain, asked, started)
+
+    def _perform(
+        self, call: calls.SecureCall, compiled: Compiled, sources: list[Source], new: bool, plain: inputs.Plaintext,
+        asked: list[Asked], started: float,
+    ) -> Work[None]:  # fmt: skip
+        device = call.placement.name
         wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.origins))]
         made = [self._engine.wire(device) for _ in compiled.output_types]
-        run = self._run(device, compiled, wires, made, bool(asked or new))
-        self._announce_plan(call, compiled, [*(a.command for a in asked), run])
+        run = self._command(device, compiled, wires, made, bool(asked or new))
+        words, refusal = self.encode(asked)
+        self._announce_plan(call, compiled, [*(a.command for a in asked), run], refusal)
         brought = {a.command.wire for a in asked}
         call.needs = [(device, number) for number in run.inputs if number not in brought]
         call.light, call.sure, call.provided = compiled.light, not (asked or new), not asked
@@ -83,10 +99,10 @@ class SecureCalls:
             self._describe(call, compiled, made)
         yield self._engine.agreement(call) if asked or new else at_once
         if asked or new:
-            self._engine.agree(call)
+            self._engine.agree(call, refusal)
             call.sure = True
             self._describe(call, compiled, made)
-            yield from self.provide(asked)
+            yield from self.provide(asked, words)
             started = time.monotonic()
         call.provided = True
         try:
@@ -97,14 +113,14 @@ class SecureCalls:
         yield self._engine.agreement(call)
         self._engine.agree(call)
 
-    def _run(self, device: str, compiled: Compiled, wires: list[Wire], made: list[Wire], new: bool) -> Run:
+    def _command(self, device: str, compiled: Compiled, wires: list[Wire], made: list[Wire], new: bool) -> Run:
         """The command; as the last run foresaw it, where that has come true."""
         numbers, outputs = tuple([w.number for w in wires]), tuple([w.number for w in made])
         foreseen, compiled.ahead = compiled.ahead, None
         step = foreseen.step if foreseen is not None and foreseen.inputs == numbers else self._engine.step()
         following = compiled.follows(numbers, outputs)
-        likely = following is not None and not new and self._session.dealt_ahead
-        if likely and 0 < compiled.dealer_bytes and compiled.light:
+        likely = self._session.dealt_ahead and not new and 0 < compiled.dealer_bytes and compiled.light
+        if following is not None and likely:
             compiled.ahead = Ahead(self._engine.step(), following)
         digest, offline = compiled.schedule.digest, self._session.offline
         return Run(device, step, compiled.fingerprint, digest, numbers, outputs, offline, compiled.ahead)
@@ -127,15 +143,17 @@ class SecureCalls:
             scheduled.rounds, plan.fingerprint[:8], compiled.seconds,
         )  # fmt: skip
 
-    def _announce_plan(self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run]) -> None:
+    def _announce_plan(
+        self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run], refusal: MpcrtError | None
+    ) -> None:
         """The plan itself goes, once, from one party, to those without a program; the others compare fingerprints."""
         plans = []
         if compiled.fingerprint not in self._shipped:
-            self._shipped.add(compiled.fingerprint)
             self._engine.ledger.plans[call.number] = compiled.traced.plan
             if self._engine.roster.leader == self._session.me:
                 plans.append(compiled.traced.plan.encoded)
-        self._engine.announce(call, asked, plans)
+        self._engine.announce(call, asked, plans, refusal)
+        self._shipped.add(compiled.fingerprint)
 
     def _input(
         self, device: str, compiled: Compiled, sources: list[Source], index: int, plain: inputs.Plaintext,
@@ -154,16 +172,15 @@ class SecureCalls:
         party, name = inputs.provider(compiled, sources, index)
         party = party or self.publisher(device)
         words = (lambda: plain.words(index, type_)) if party == self._session.me else None
-        kept[key] = self.ask(device, party, type_, name, words, asked)
-        return kept[key]
+        return self.ask(device, party, type_, name, words, asked, kept, key)
 
     def ask(
         self, device: str, party: str, type_: Type, name: str, words: Words | None,
-        asked: list[Asked],
+        asked: list[Asked], kept: dict[Any, Wire], key: Hashable,
     ) -> Wire:  # fmt: skip
-        wire = self._engine.wire(device)
+        wire = kept[key] = self._engine.wire(device)
         kind = Publish if type_.public else Share
-        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words))
+        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words, kept, key))
         shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
         if words is not None:
             how = "publishes" if type_.public else "shares, masked,"
@@ -177,22 +194,43 @@ class SecureCalls:
         computing = self._session.config.devices[device].parties
         return next((p for p in computing if p in self._engine.roster.programs), self._engine.roster.leader)
 
-    def provide(self, asked: Sequence[Asked]) -> Work[None]:
+    @contextmanager
+    def bringing(self, asked: list[Asked]) -> Iterator[None]:
+        """Within it inputs are brought to a device; where that fails they are not there."""
+        try:
+            yield
+        except BaseException:
+            for each in asked:
+                each.forget()
+            raise
+
+    def encode(self, asked: Sequence[Asked]) -> tuple[list[np.ndarray | None], MpcrtError | None]:
+        """The ring words of what this party provides, or why it cannot: known before the call is announced, so that
+        nobody shares anything of a call that an input is missing of."""
+        try:
+            with self._engine.profile.slice("input", "encode"):
+                return [each.words() if each.words is not None else None for each in asked], None
+        except (InputError, UserFunctionError) as error:
+            return [], error
+
+    def provide(self, asked: Sequence[Asked], words: list[np.ndarray | None]) -> Work[None]:
         """Bring the inputs to their device: this party's first, then the others' as they come."""
-        mine = [each for each in asked if each.words is not None]
-        others = [each for each in asked if each.words is None]
-        for each in mine:
-            self._bring(each)
+        others = []
+        words.reverse()  # and forget each as it is sent
+        for each in asked:
+            array = words.pop()
+            if array is not None:
+                self._bring(each, array)
+            else:
+                others.append(each)
         yield lambda: [message for each in others for message in self._engine.devices.awaited(each.command)]
         for each in others:
-            self._bring(each)
+            self._bring(each, None)
 
-    def _bring(self, each: Asked) -> None:
+    def _bring(self, each: Asked, array: np.ndarray | None) -> None:
         publish = isinstance(each.command, Publish)
-        with self._engine.profile.slice(
-            "input", "publish" if publish else "share", shape=list(each.command.type.shape)
-        ):
-            array = each.words() if each.words is not None else None
+        shape = list(each.command.type.shape)
+        with self._engine.profile.slice("input", "publish" if publish else "share", shape=shape):
             if isinstance(each.command, Publish):
                 self._engine.devices.publish(each.command, array)
             else:

@@ -44,7 +44,8 @@ class Session:
         self.dealt_ahead = True  # whether the dealer deals for a call that is likely to come
         self._traced: str | None = None
         self._number = 0
-        self._outstanding = 0
+        self._outstanding = self._seen = 0
+        self._skipped: dict[int, MpcrtError] = {}
         self._finished = False
         self._closed = False
 
@@ -55,10 +56,11 @@ class Session:
         self.require_party(placement.name)
         name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
-        for handle in handles_in((args, kwargs)):
+        handles = handles_in((args, kwargs))
+        for handle in handles:
             self._require_here(handle, placement, name)
         call = calls.PartyCall(f"{full}({shown}) on {placement}", name, placement, function, args, dict(kwargs))
-        return self._submit(call, placement, f"result of {name}()")
+        return self._submit(call, placement, f"result of {name}()", handles)
 
     def secure_call(
         self, placement: Spu, function: Callable, static: tuple[int, ...], args: tuple, kwargs: Mapping[str, Any]
@@ -75,9 +77,9 @@ class Session:
                     f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values"
                 )
         call = calls.SecureCall(
-            f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs), handles
+            f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs)
         )
-        return self._submit(call, placement, f"result of {name}()")
+        return self._submit(call, placement, f"result of {name}()", handles)
 
     def move(self, handle: Handle, targets: Sequence[Placement | str]) -> Handle:
         """The handle's value at another placement."""
@@ -89,7 +91,7 @@ class Session:
         if isinstance(source, Spu) and isinstance(target, Spu):
             raise UsageError(f"{handle!r} is on {source}; devices do not exchange values")
         call = calls.Move(f"{self._shown(handle)}.to({target})", "to", target, handle)
-        return self._submit(call, target, parts(handle)[0].origin)
+        return self._submit(call, target, parts(handle)[0].origin, [handle])
 
     def report(self) -> Value:
         """Asks every process for its counters; the value's one leaf is a dict of them by name."""
@@ -100,20 +102,23 @@ class Session:
         call = calls.Inject(f"argument without an owner from {party}", origin, Party(party), tree)
         return self._submit(call, Party(party), origin)
 
-    def _submit(self, call: calls.Call, placement: Placement, origin: str) -> Handle:
+    def _submit(self, call: calls.Call, placement: Placement, origin: str, handles: Sequence[Handle] = ()) -> Handle:
         self._enter()
+        self._wait(lambda: self._outstanding < OUTSTANDING)
+        self._see(self._number + 1 - OUTSTANDING)
+        for value, _ in map(parts, handles):
+            if value.error is not None and value.number <= self._seen:
+                raise value.error
         self._number += 1
-        call.number = self._number
+        call.number, call.handles = self._number, list(handles)
         call.result = Value(call.number, placement, origin)
         self._enqueue(call)
         return Handle(self, call.result)
 
     def _enqueue(self, call: calls.Call) -> None:
+        self._wait(lambda: self._outstanding < OUTSTANDING)
         with self.changed:
-            while self._outstanding >= OUTSTANDING and self.failure is None:
-                self.changed.wait(TICK)
             self._outstanding += 1
-        self.check()
         self.queue.put(call)
 
     # -- waiting
@@ -124,23 +129,27 @@ class Session:
             self._enter()
             if owner_of(value.placement) is not None:  # any other is described by the call that makes it
                 self._enqueue(calls.Resolve("metadata", "metadata", value))
-            self._wait(lambda: value.known)
+            self._wait(lambda: value.known or value.error is not None)
+        self._require_run(value)
+
+    def wait_run(self, value: Value) -> None:
+        """Wait until the call that gives a value has run here, or failed. Raises its error."""
+        self._enter()
+        self._wait(lambda: value.ran)
+        self._require_run(value)
 
     def wait_leaves(self, value: Value) -> None:
         """Wait until a value that this process will hold in plaintext is here."""
         self._enter()
-        self._wait(lambda: value.leaves is not None)
-
-    def wait_ran(self, value: Value) -> None:
-        """Wait until the call that gives a value has ended in this process."""
-        self._enter()
-        self._wait(lambda: value.ran)
+        self._wait(lambda: value.leaves is not None or value.error is not None)
+        self._require_run(value)
 
     def public_value(self, handle: Handle) -> Any:
         """The data of a public value."""
         value, _ = parts(handle)
         if value.leaves is None:
             self.wait_leaves(value)
+        self._require_run(value)
         return self.subtree(handle)
 
     def subtree(self, handle: Handle) -> Any:
@@ -155,6 +164,8 @@ class Session:
         """Tell all that nothing follows, and wait until everybody has said so."""
         if self._finished:
             return
+        self._wait(lambda: self._outstanding == 0)
+        self._see(self._number)
         self._submit(calls.EndCall("the end of main()", "end"), public, "end")
         self._wait(lambda: self._finished)
 
@@ -166,7 +177,31 @@ class Session:
                 self.changed.wait(TICK)
         self.check()
 
+    def _require_run(self, value: Value) -> None:
+        if threading.get_ident() == self.thread:
+            self._see(value.number)
+        if value.error is not None:
+            raise value.error
+
+    def _see(self, number: int) -> None:
+        """Main knows from here on how the calls up to `number` have ended, and it is here that it does at every party:
+        what it does next follows from that. Raises the first error among them that it has not been told."""
+        self._seen = max(self._seen, number)
+        with self.changed:
+            due = min(self._skipped, default=self._seen + 1)
+            error = self._skipped.pop(due) if due <= self._seen else None
+        if error is not None:
+            raise error
+
     # -- called by the engine
+
+    def skip(self, call: calls.Call, error: MpcrtError, new: bool) -> None:
+        """A call has failed before anything of it was shared; `new` unless only because an earlier one has."""
+        with self.changed:
+            if new:
+                self._skipped[call.number] = error
+            call.result.error = error
+            self.changed.notify_all()
 
     def done(self, call: calls.Call) -> None:
         """A call has run."""
@@ -180,13 +215,24 @@ class Session:
     def fail(self, failure: BaseException, function: str = "", number: int = 0) -> bool:
         """Poison the session. The first failure stays; whether this was it."""
         with self.changed:
+            if isinstance(failure, PeerFailed):  # a peer ended with an error that this party has as well
+                failure = self._skipped.get(failure.number, failure)
             first = self.failure is None and not self._finished
             if first:
                 self.failure, self.failed_at = failure, (function, number)
             self.changed.notify_all()
         if first:
+            self.queue.put(None)  # an engine that waits for a call goes
             self.on_failure(failure)
         return first
+
+    def forked(self) -> None:
+        """In a process forked from this one."""
+        self.changed = threading.Condition()
+        self.failure = UsageError(
+            f"this process was forked from {self.me}'s and makes no placement calls; only the process that was "
+            "started is a party"
+        )
 
     def drop(self, device: str, wire: int) -> None:
         """A wire that nothing refers to any more; may be called from any thread."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import UsageError
+from mpcrt.errors import MpcrtError, UsageError
 from mpcrt.plan.types import Type
 from mpcrt.runtime import trees
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu
@@ -35,7 +35,8 @@ class Value:
     The engine fills it in: `structure` and `types` once they are known here, `leaves` where it is held in plaintext,
     `wires` and their `forms` (visibility, how they are held) where it is on a device. `shared` maps what was made of it
     on a device to its wire, `kinds` a leaf to what the tracer sees of it. An `ownerless` value is shared as a secret of
-    nobody's. `ran`: the call has ended here."""
+    nobody's. `error` is there instead of all that where the call failed before anything was shared. `ran`: the call
+    has ended here."""
 
     def __init__(self, number: int, placement: Placement, origin: str) -> None:
         self.number, self.placement, self.origin = number, placement, origin
@@ -49,6 +50,7 @@ class Value:
         self.shared: dict[Any, Wire] = {}
         self.kinds: dict[Any, Any] = {}
         self.ownerless = self.ran = False
+        self.error: MpcrtError | None = None
         self.trace_seconds = 0.0
 
     @property
@@ -114,6 +116,13 @@ class Handle:
     def to(self, *targets: Placement | str) -> Handle:
         """The value at another placement: `.to(bob)`, `.to(alice, bob)`, `.to(spu)`, `.to(mpcrt.public)`."""
         return self._session.move(self, targets)
+
+    def block_until_ready(self) -> Handle:
+        """Waits until this process has done its part of the call that gives this value; then the handle itself.
+
+        Raises the error of a call that could not be run: TraceError, InputError, UsageError or UserFunctionError."""
+        self._session.wait_run(self._value)
+        return self
 
     def __getitem__(self, key: Any) -> Handle:
         if not isinstance(key, str | int) or isinstance(key, bool):

@@ -138,6 +138,9 @@ class Link(ABC):
         Where this link found who is lost, it adds that as the reason.
         """
 
+    def forked(self) -> None:  # noqa: B027
+        """In a process forked from this link's: let go of the port. The link is the parent's."""
+
     @abstractmethod
     def close(self) -> None:
         """Flush what was sent, say goodbye and free everything, in bounded time. May be called twice."""

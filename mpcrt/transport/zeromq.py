@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Mapping
@@ -90,7 +91,7 @@ class ZmqLink(Link):
         super().__init__(name, [peer for peer in addresses if peer != name])
         self._addresses = dict(addresses)
         self._listen = listen or addresses[name]
-        self._listen_fd = listen_fd
+        self._listen_fd = self._listening = listen_fd
         self._connect, self._idle, self._tls, self._spin = connect, idle, tls, spin
         self._resend_limit, self._inbox_limit, self._message_limit = resend_limit, inbox_limit, message_limit
         self._turn = _Turn()
@@ -116,6 +117,7 @@ class ZmqLink(Link):
         descriptor = self._listen_fd
         if descriptor is None and self._listen is not None:
             descriptor = places.listener(self.name, self._listen).detach()
+        self._listening = descriptor
         self._board = Switchboard(
             self.name, self._addresses, idle=self._idle, tls=self._tls, statistics=self.statistics,
             message_limit=self._message_limit, inbox_limit=self._inbox_limit, descriptor=descriptor,
@@ -240,6 +242,10 @@ class ZmqLink(Link):
         if self._watcher.is_alive() and threading.current_thread() is not self._watcher:
             self._watcher.join()
         self._release(board)
+
+    def forked(self) -> None:
+        if self._listening is not None and not self._released:
+            os.close(self._listening)
 
     def _say_goodbye(self, board: Switchboard, deadline: float) -> None:
         """Tell each peer that nothing more comes, and wait until it has everything."""

@@ -220,6 +220,35 @@ def test_no_orphans_whatever_ends_the_launcher(world, tmp_path, number):
     assert eventually(lambda: world.left() == []), world.left()
 
 
+def test_no_key_is_left_when_every_process_is_killed_at_once(world, tmp_path):
+    file, script = tmp_path / "cluster.yaml", tmp_path / "launch.py"
+    file.write_text(world.config.to_yaml())
+    words = {"behaviours": ("sleep",) * 3, "pids": str(world.pids), "stand_in": str(STAND_IN), "file": str(file)}
+    script.write_text(LAUNCHER.format(**words))
+    environment = dict(os.environ) | {"TMPDIR": str(world.temporary), "PYTHONPATH": str(Path(__file__).parents[2])}
+    launcher = subprocess.Popen([sys.executable, script], stderr=subprocess.DEVNULL, env=environment)
+    pids: list[int] = []
+    try:
+        assert eventually(lambda: len(list(world.pids.iterdir())) == 3)
+        pids = [int(pid.read_text()) for pid in world.pids.iterdir()]
+        for pid in (*pids, launcher.pid):  # nobody is left to clean up
+            os.kill(pid, signal.SIGSTOP)
+        (scratch,) = world.temporary.iterdir()
+        key = Path(os.readlink(scratch / "alice.key"))
+        alice = int((world.pids / "alice").read_text())
+        held = Path(f"/proc/{alice}/fd/{key.name}")
+        assert b"PRIVATE KEY" in held.read_bytes() and held.stat().st_mode & 0o077 == 0
+        assert not Path(f"/proc/{int((world.pids / 'bob').read_text())}/fd/{key.name}").exists(), "alice's key is hers"
+    finally:
+        for pid in (launcher.pid, *pids):
+            os.kill(pid, signal.SIGKILL)
+        launcher.wait(20)
+    assert all(eventually(lambda pid=pid: gone(pid)) for pid in pids)
+    left = [path for path in world.temporary.rglob("*") if path.is_file()]
+    assert {path.name for path in left} >= {"ca.pem", "alice.pem"}
+    assert not [path for path in left if b"PRIVATE KEY" in path.read_bytes()]
+
+
 def test_a_run_in_a_thread_leaves_signals_alone(world):
     before = signal.getsignal(signal.SIGTERM)
     codes: list[int] = []

@@ -199,14 +199,17 @@ def test_what_is_queued_for_a_worker_is_bounded():
             decode(b"\x90" * (size + 1), "bob")
     many = [["spu", n] for n in range(agreement.MAX_RELEASED + 1)]
     with pytest.raises(ProtocolError):
-        Extras.decode(commands.pack([[], many]), "bob")
-    assert Extras.decode(commands.pack([[], many[1:]]), "bob").released
+        Extras.decode(commands.pack([[], many, ""]), "bob")
+    assert Extras.decode(commands.pack([[], many[1:], ""]), "bob").released
+    for refused in ("PolicyError", 7, []):
+        with pytest.raises(ProtocolError):
+            Extras.decode(commands.pack([[], [], refused]), "bob")
 
 
 TYPES = [Type((2, 3), "ring", 18, "secret"), Type((), "bit", 0, "private(alice)"), Type((0,), "ring", 0, "public")]
 COMMANDS = [
     Share("spu", 1, 2, "alice", TYPES[0]), Publish("spu", 3, 4, "bob", TYPES[2]),
-    Run("spu", 5, "0" * 64, "1" * 64, (2, 4), (6,)),
+    commands.Fail("TraceError", "call 3"), Run("spu", 5, "0" * 64, "1" * 64, (2, 4), (6,)),
     Reveal("spu", 7, 6, TYPES[1], "shared", ("alice", "bob")), Report(8), End(),
 ]  # fmt: skip
 

@@ -3,6 +3,8 @@
 import contextlib
 import os
 import signal
+import threading
+import time
 
 import jax
 import jax.numpy as jnp
@@ -40,8 +42,8 @@ def test_secure_functions_with_lambdas_closures_and_gradients(parties):
         np.testing.assert_allclose(cluster.secure(lambda x, n: x[:n] * n, static_argnums=1)(x, 2), x[:2] * 2, atol=STEP)
         cost = cluster.statistics
         assert cost.rounds > 0 and cost.party_bytes > 0 and cost.dealer_bytes > 0
-        run = cluster._run
-        assert run is not None
+        assert cluster._started is not None
+        run = cluster._started.run
         for name in run.names:
             assert not any("jax" in lib for lib in loaded(run.processes.pid(name))), f"{name} has loaded JAX"
         pids = [run.processes.pid(name) for name in run.names]
@@ -50,18 +52,33 @@ def test_secure_functions_with_lambdas_closures_and_gradients(parties):
 
 def test_errors_say_what_to_do_and_a_killed_child_is_named():
     x = np.ones(3, np.float32)
-    with mpcrt.LocalCluster(parties=2, tls="off") as cluster, pytest.raises(InputError, match=r"argument 0.*NaN"):
-        cluster.secure(lambda x: x * 2)(np.array([1.0, np.nan]))
     with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
         cluster.secure(lambda x: x * 2)(x)
-        run = cluster._run
-        assert run is not None
+        assert cluster._started is not None
+        run = cluster._started.run
         os.kill(run.processes.pid("bob"), signal.SIGKILL)
         with pytest.raises((PeerLost, mpcrt.MpcrtError), match="bob"):
             for _ in range(3):
                 cluster.secure(lambda x: x * 2)(x)
-    with mpcrt.LocalCluster(parties=2, tls="off") as cluster, pytest.raises(TraceError, match="same shape"):
-        cluster.secure(lambda x, y: x @ y)(x, np.ones(4, np.float32))
+
+
+def test_a_call_that_fails_before_anything_is_shared_leaves_the_cluster_usable():
+    x = np.ones(3, np.float32)
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        twice = cluster.secure(lambda x: x * 2)
+        for wrong, error, message in [
+            (lambda: twice(np.array([1.0, np.nan])), InputError, r"argument 0.*NaN"),
+            (lambda: twice(np.array([1e30])), InputError, r"argument 0.*magnitude"),
+            (lambda: cluster.secure(lambda x, y: x @ y)(x, np.ones(4, np.float32)), TraceError, "same shape"),
+            (lambda: cluster.secure(lambda x: x if x[0] > 0 else -x)(x), TraceError, "TracerBoolConversionError"),
+            (lambda: twice({"name": "x"}), UsageError, "no array"),
+            (lambda: twice(x, x), TraceError, "positional"),
+        ]:
+            with pytest.raises(error, match=message):
+                wrong()
+            np.testing.assert_allclose(twice(x), 2 * x, atol=STEP)
+        cluster.secure(lambda x: x * x)(x)
+        assert cluster.statistics.rounds > 0
 
 
 def test_run_takes_files_and_module_level_functions(tmp_path, monkeypatch):
@@ -78,3 +95,127 @@ def test_run_takes_files_and_module_level_functions(tmp_path, monkeypatch):
             cluster.run(lambda: None)
         with pytest.raises(UsageError, match="no such program"):
             cluster.run(tmp_path / "missing.py")
+
+
+def double(cluster):
+    return cluster.secure(lambda x: x * 2)(np.ones(3, np.float32))
+
+
+def pids_of(cluster):
+    return [cluster._started.run.processes.pid(name) for name in cluster.config.names]
+
+
+def gone(pids, seconds=20.0):
+    deadline = time.monotonic() + seconds
+    while left := [pid for pid in pids if os.path.exists(f"/proc/{pid}")]:
+        if time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+    return []
+
+
+def test_a_dropped_cluster_ends_its_processes_and_says_so():
+    cluster = mpcrt.LocalCluster(parties=2, tls="off")
+    double(cluster)
+    pids, scratch, engine = pids_of(cluster), cluster._started.run.file.parent, cluster._started.engine
+    with pytest.warns(ResourceWarning, match=r"dropped without close\(\)"):
+        del cluster
+    assert not gone(pids) and not scratch.exists()
+    engine.thread.join(20)
+    assert not engine.thread.is_alive() and engine.link._closed
+
+
+def test_a_cluster_that_was_closed_or_has_failed_says_which_call_ended_it():
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        double(cluster)
+    with pytest.raises(UsageError, match=r"this LocalCluster is closed; make another one"):
+        double(cluster)
+    with pytest.raises(UsageError, match="closed"):
+        cluster.run("any.py")
+    never = mpcrt.LocalCluster(parties=2)
+    never.close()
+    with pytest.raises(UsageError, match="closed"):
+        _ = never.statistics
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        double(cluster)
+        os.kill(pids_of(cluster)[1], signal.SIGKILL)
+        with pytest.raises(mpcrt.MpcrtError, match="bob"):
+            for _ in range(3):
+                cluster.secure(layer)(np.ones(3, np.float32))
+        with pytest.raises(UsageError, match=r"ended (in call \d, layer\(\)|between calls): bob.* make another"):
+            double(cluster)
+    with pytest.raises(UsageError, match=r"closed \(it ended (in call \d, layer\(\)|between calls)\)"):
+        double(cluster)
+
+
+def layer(x):
+    return jnp.maximum(x, 0)
+
+
+def long_work(x):
+    for _ in range(60):
+        x = x @ x
+    return x
+
+
+def test_an_interrupted_call_cancels_the_work_and_closes_soon():
+    cluster = mpcrt.LocalCluster(parties=2, tls="off")
+    double(cluster)
+    pids = pids_of(cluster)
+    timer = threading.Timer(3.0, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cluster.secure(long_work)(np.zeros((1000, 1000), np.float32))
+    finally:
+        timer.cancel()
+    began = time.monotonic()
+    with pytest.raises(UsageError, match=r"ended in call 2, long_work\(\): interrupted by KeyboardInterrupt"):
+        double(cluster)
+    cluster.close()
+    assert time.monotonic() - began < 5
+    assert not gone(pids, 0.0)
+
+
+def test_close_in_another_thread_ends_a_call():
+    cluster, caught = mpcrt.LocalCluster(parties=2, tls="off"), []
+
+    def work():
+        try:
+            double(cluster)
+            cluster.secure(long_work)(np.zeros((1000, 1000), np.float32))
+        except BaseException as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    while cluster._calls < 2:
+        time.sleep(0.05)
+    time.sleep(1)
+    cluster.close()
+    thread.join(20)
+    assert len(caught) == 1 and isinstance(caught[0], UsageError) and "closed while a call ran" in str(caught[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_a_forked_child_leaves_the_cluster_of_its_parent_alone():
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        double(cluster)
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            said = b"nothing"
+            try:
+                double(cluster)
+            except UsageError as error:
+                said = str(error).encode()
+            finally:
+                cluster.close()
+                cluster._finalizer()  # as at the end of an interpreter
+                os.write(write, said)
+                os._exit(0)
+        os.close(write)
+        assert f"belongs to process {os.getpid()}, from which this one was forked" in os.read(read, 1000).decode()
+        os.waitpid(child, 0)
+        os.close(read)
+        np.testing.assert_allclose(double(cluster), np.full(3, 2.0), atol=STEP)

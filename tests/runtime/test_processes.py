@@ -177,6 +177,109 @@ def test_a_peer_that_does_not_come_up_is_named(launcher):
         assert name in ended.err and data["parties"][name]["address"] in ended.err
 
 
+FORKS = """
+import os, sys, time
+import numpy as np
+import mpcrt
+
+alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
+
+def work(how):
+    child = os.fork()
+    if child == 0:
+        if how == "stays":
+            os.close(1), os.close(2)
+            time.sleep(100)
+            os._exit(0)
+        if how == "raises":
+            raise ValueError("in the child")
+        if how == "exits":
+            sys.exit(7)
+        return np.zeros(3, np.float32)
+    if how == "stays":
+        print("child", child, flush=True)
+    else:
+        print("ended", how, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+    return np.arange(3, dtype=np.float32)
+
+def main(arguments):
+    made = [bob(work)(how) for how in arguments]
+    print("all:", [np.asarray(spu(lambda x: x * 2)(x).to(mpcrt.public)).tolist() for x in made], flush=True)
+    child = os.fork()
+    if child == 0:
+        try:
+            alice(print)("a second party")
+        except mpcrt.UsageError as error:
+            print("refused:", "forked from" in str(error), flush=True)
+        return
+    print("main's ended", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def test_a_forked_child_is_no_party(launcher):
+    program = launcher.program("import warnings\nwarnings.simplefilter('ignore')\n" + FORKS)
+    ended = launcher.run("run", launcher.cluster(), program, "--", "returns", "raises", "exits")
+    assert ended.code == 0, ended.err
+    for said in ("ended returns 2", "ended raises 2", "ended exits 7"):
+        assert said in ended.out
+    assert ended.out.count("all: [[0.0, 2.0, 4.0], [0.0, 2.0, 4.0], [0.0, 2.0, 4.0]]") == 2
+    assert ended.out.count("refused: True") == 2 and ended.out.count("main's ended 2") == 2
+    assert "a second party" not in ended.out and "forked in work() came back from it" in ended.err
+
+
+def test_a_forked_child_that_stays_holds_no_port(launcher):
+    cluster = launcher.cluster()
+    program = "import warnings\nwarnings.simplefilter('ignore')\n" + FORKS
+    children = start_separately(launcher, cluster, "stays", program.replace("in arguments", "in arguments[1:]"))
+    ended = {name: launcher.end(child) for name, child in children.items()}
+    left = re.search(r"child (\d+)", ended["bob"].out)
+    assert left is not None
+    try:
+        assert {name: e.code for name, e in ended.items()} == {"dealer": 0, "alice": 0, "bob": 0}
+        os.kill(int(left[1]), 0)
+        assert ports_are_free(cluster)
+    finally:
+        os.kill(int(left[1]), signal.SIGKILL)
+
+
+CAUGHT = """
+import numpy as np
+import mpcrt
+
+alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
+
+def main(arguments):
+    bad = alice(lambda: np.array([1, np.nan], np.float32))()
+    good = bob(lambda: np.array([1, 2], np.float32))()
+    if "uncaught" in arguments:
+        bob(print)(spu(lambda x, y: x * y)(bad, good).to(bob))
+        return
+    for function, kind in ((lambda x: float(x), mpcrt.TraceError), (lambda x: x * bad, mpcrt.UsageError)):
+        try:
+            spu(function)(good).block_until_ready()
+        except kind:
+            print("caught", flush=True)
+    try:
+        spu(lambda x, y: x * y)(bad, good).block_until_ready()
+    except mpcrt.InputError:
+        print("caught", flush=True)
+    print("all:", np.asarray(spu(lambda y: y * 3)(good).to(mpcrt.public)).round(3).tolist(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("uncaught",)])
+def test_errors_before_anything_is_shared_can_be_caught(launcher, arguments):
+    ended = launcher.run("run", launcher.cluster(), launcher.program(CAUGHT), "--", *arguments)
+    if not arguments:
+        assert ended.code == 0, ended.err
+        assert ended.out.count("caught") == 6 and ended.out.count("all: [3.0, 6.0]") == 2
+        return
+    assert ended.code == 1
+    verdict = ended.err.splitlines()[-1]
+    assert verdict.startswith("mpcrt: alice: ") and "contains NaN" in verdict, verdict
+    assert "[exit codes: alice 1, bob 3, dealer 3]" in verdict
+
+
 @pytest.mark.parametrize(
     ("text", "code", "message"),
     [
