@@ -183,6 +183,7 @@ class LocalCluster:
     def run(self, program: str | Path | Callable[[], Any], args: Sequence[str] = ()) -> None:
         """Run a program file, or a module-level function in place of its `main`, at every party, as `mpcrt run` does.
 
+        Of a function of a notebook or script, its source and that of what it uses are written to a file.
         Raises MpcrtError saying what failed where, when a process ends with another code than 0.
         """
         self._require_usable()

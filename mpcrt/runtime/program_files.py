@@ -12,6 +12,7 @@ from typing import Any
 
 from mpcrt.errors import UsageError
 from mpcrt.runtime import placements
+from mpcrt.runtime.notebook import program_of
 
 
 def program_name(program: str | Path | Callable[[], Any]) -> str:
@@ -30,26 +31,28 @@ def program_file(program: str | Path | Callable[[], Any]):
             raise UsageError(f"{path}: no such program file")
         yield path
         return
-    path = module_file(program)
+    if getattr(program, "__module__", None) == "__main__":
+        stem, text = "notebook", program_of(program)
+    else:
+        path = module_file(program)
+        stem = f"run_{path.stem}"
+        text = (
+            "from pathlib import Path\n\nfrom mpcrt.runtime import programs\n\n"
+            f"main = getattr(programs.load(Path({str(path)!r})), {program.__name__!r})\n"
+        )
     import tempfile
 
     with tempfile.TemporaryDirectory(prefix="mpcrt-program-") as folder:
-        stub = Path(folder) / f"run_{path.stem}.py"
-        stub.write_text(
-            "from pathlib import Path\n\nfrom mpcrt.runtime import programs\n\n"
-            f"main = getattr(programs.load(Path({str(path)!r})), {program.__name__!r})\n",
-            encoding="utf-8",
-        )
+        stub = Path(folder) / f"{stem}.py"
+        stub.write_text(text, encoding="utf-8")
         yield stub
 
 
 def module_file(function: Callable[..., Any]) -> Path:
-    """The file of a module-level function. Raises UsageError for closures, lambdas, and functions of `__main__`."""
+    """The file of a module-level function. Raises UsageError for closures and lambdas."""
     name = placements.function_name(function)
     module: ModuleType | None = sys.modules.get(getattr(function, "__module__", ""))
     remedy = "save it to a file, as a function of a module, and pass that function or the file"
-    if module is None or module.__name__ == "__main__":
-        raise UsageError(f"{name} is defined in this notebook or script, which other processes cannot import; {remedy}")
-    if getattr(module, name, None) is not function or not getattr(module, "__file__", None):
+    if module is None or getattr(module, name, None) is not function or not getattr(module, "__file__", None):
         raise UsageError(f"{name} is no module-level function, so other processes cannot import it; {remedy}")
     return Path(inspect.getfile(module))

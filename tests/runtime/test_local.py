@@ -3,8 +3,11 @@
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -219,3 +222,65 @@ def test_a_forked_child_leaves_the_cluster_of_its_parent_alone():
         os.waitpid(child, 0)
         os.close(read)
         np.testing.assert_allclose(double(cluster), np.full(3, 2.0), atol=STEP)
+
+
+NOTEBOOK = """
+import linecache, sys
+import mpcrt
+
+def cell(number, text):
+    name = f"<cell {number}>"
+    linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    exec(compile(text, name, "exec"), globals())
+
+cell(1, '''
+import numpy as np
+from functools import reduce
+import jax.numpy as jnp
+alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
+SCALE = 2.0
+data = np.ones(3, np.float32)
+''')
+cell(2, '''
+def half(x):
+    return x / 2
+
+@bob
+def rows():
+    return np.arange(3, dtype=np.float32) * reduce(max, [1, 2])
+
+@spu
+def scaled(x):
+    return jnp.maximum(half(x) * SCALE, 1)
+
+def shown(y):
+    print("learnt", y.tolist(), flush=True)
+
+show = alice(shown)
+
+def program():
+    show(scaled(rows()).to(alice))
+
+def uses_data():
+    alice(lambda: data)()
+''')
+if __name__ == "__main__":
+    cluster = mpcrt.LocalCluster(parties=2, tls="off")
+    cluster.run(program)
+    for wrong in (uses_data, lambda: None):
+        try:
+            cluster.run(wrong)
+        except mpcrt.UsageError as error:
+            print("refused:", error)
+"""
+
+
+def test_a_function_of_a_notebook_runs_as_a_program(tmp_path):
+    (tmp_path / "notebook.py").write_text(NOTEBOOK)
+    environment = dict(os.environ) | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    command = [sys.executable, tmp_path / "notebook.py"]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=200, env=environment)
+    assert ended.returncode == 0, ended.stderr
+    assert "learnt [1.0, 2.0, 4.0]" in ended.stdout
+    assert "the program uses data, a ndarray of this process" in ended.stdout
+    assert "<lambda> is no function with a name of its own" in ended.stdout and "%%writefile" in ended.stdout
