@@ -65,6 +65,8 @@ class Engine:
         self._steps = self._wires = self._agreed = self._announced = 0
         self._pending: dict[int, Value] = {}
         self._call: calls.Call | None = None
+        self.abandoned = False
+        """Nobody else is there any more who could close the link."""
         self.opened = threading.Event()
         """Set once the link is up, or has failed to come up."""
         guard(self)
@@ -104,7 +106,7 @@ class Engine:
                 pipeline.run(call)
             if isinstance(call, calls.EndCall):
                 return
-        if self.session.failure is None:  # nobody is there any more who could close it
+        if self.session.failure is None or self.abandoned:
             self.up.close()
 
     def advance(self, call: calls.Call, work: Work[None]) -> Awaited | None:

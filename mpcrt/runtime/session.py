@@ -45,6 +45,8 @@ class Session:
         self._traced: str | None = None
         self._number = 0
         self._outstanding = self._seen = 0
+        self._ended = 0  # all calls up to this one have ended; later ones that have are in _ended_early
+        self._ended_early: set[int] = set()
         self._skipped: dict[int, MpcrtError] = {}
         self._finished = False
         self._closed = False
@@ -104,7 +106,7 @@ class Session:
 
     def _submit(self, call: calls.Call, placement: Placement, origin: str, handles: Sequence[Handle] = ()) -> Handle:
         self._enter()
-        self._wait(lambda: self._outstanding < OUTSTANDING)
+        self._wait(lambda: self._ended >= self._number + 1 - OUTSTANDING)
         self._see(self._number + 1 - OUTSTANDING)
         for value, _ in map(parts, handles):
             if value.error is not None and value.number <= self._seen:
@@ -209,6 +211,10 @@ class Session:
             self._outstanding -= 1
             if call.number:
                 call.result.ran = True
+                self._ended_early.add(call.number)
+            while self._ended + 1 in self._ended_early:
+                self._ended += 1
+                self._ended_early.remove(self._ended)
             self._finished = self._finished or isinstance(call, calls.EndCall)
             self.changed.notify_all()
 

@@ -61,8 +61,8 @@ class Started:
         """What is done when a LocalCluster is dropped without close, or the interpreter ends; in whatever thread."""
         if self.pid != os.getpid():
             return
+        self.engine.abandoned = True  # its thread closes the link
         self.session.fail(UsageError("the LocalCluster was dropped"))
-        self.session.queue.put(None)  # the engine's thread closes the link
         self.run.close(grace=0)
         warnings.warn(
             "a LocalCluster was dropped without close(); use `with mpcrt.LocalCluster(...) as cluster:`, or close it",
