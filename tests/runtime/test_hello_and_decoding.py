@@ -291,6 +291,42 @@ def test_a_malformed_report_is_refused(row):
         counters._report(row, "bob")
 
 
+@pytest.mark.parametrize(
+    "fields", [None, {}, "four", [1, b"", "f"], [1, b"", "f", [], 5], ["1", b"", "f", []], [True, b"", "f", []],
+               [1, "", "f", []], [1, b"", 3, []], [1, b"", "f", {}], [1, b"", "f", [[]]], [1, b"", "f", ["run"]]],
+)  # fmt: skip
+def test_a_malformed_call_is_refused(fields):
+    assert read_body(commands.pack([1, b"d", "f()", [["end"]]]), "bob") == (1, b"d", "f()", [["end"]])
+    with pytest.raises(ProtocolError, match="bob sent a malformed call"):
+        read_body(commands.pack(fields), "bob")
+
+
+@pytest.mark.parametrize(
+    "extras", [None, [], [[], [], []], [[1] * 17, []], [[-1], []], [[1.0], []], [[True], []], [[1 << 63], []],
+               [["1"], []], [[], [["spu"]]], [[], [["spu", 1, 2]]], [[], [[3, 1]]], [[], [["spu", "1"]]],
+               [[], [["spu", True]]], [[], 3]],
+)  # fmt: skip
+def test_malformed_extras_are_refused(extras):
+    assert Extras.decode(commands.pack([[1] * 16, [["spu", 4]]]), "bob").released == [("spu", 4)]
+    with pytest.raises(ProtocolError, match="bob sent a malformed call"):
+        Extras.decode(commands.pack(extras), "bob")
+
+
+@pytest.mark.parametrize("depth", [trees.MAX_DEPTH, trees.MAX_DEPTH + 5, 900])
+def test_a_value_is_nested_so_deep_and_no_deeper(depth):
+    value, structure = 1.0, 0
+    for _ in range(depth):
+        value, structure = [value], ["l", structure]
+    described = trees.encode(structure, [trees.LeafType((), "float32")])
+    if depth == trees.MAX_DEPTH:
+        assert trees.flatten(value)[0] == trees.decode(described)[0] == structure
+        return
+    with pytest.raises(UsageError, match="nested deeper than 64 cannot"):
+        trees.flatten(value)
+    with pytest.raises(ProtocolError, match="nested too deep"):
+        trees.decode(described)
+
+
 def test_a_public_value_of_another_type_is_refused():
     links = MemoryNetwork(("alice", "bob"), idle=5)
     for number, words in enumerate((np.zeros(7, np.uint64), np.zeros(6, np.int64), np.zeros(5, np.uint64))):
