@@ -12,10 +12,12 @@ import mpcrt
 from mpcrt.cluster import config as configs
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, ProtocolError, UsageError
 from mpcrt.plan.types import Type
-from mpcrt.runtime import agreement, commands, trees
+from mpcrt.runtime import agreement, commands, counters, trees
 from mpcrt.runtime.agreement import Extras, read_body
 from mpcrt.runtime.commands import End, Publish, Report, Reveal, Run, Share
+from mpcrt.runtime.executor import receive_public
 from mpcrt.runtime.hello import greet
+from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.memory import MemoryNetwork
 
 alice, bob = mpcrt.party("alice"), mpcrt.party("bob")
@@ -170,17 +172,43 @@ def wrong_wires(rows):
     rows[-1][6] = rows[-1][5][:1]
 
 
+def change_of(name, at, value):
+    """Puts `value` in place `at` of the commands `name`; a function gets the row."""
+
+    def change(rows):
+        for row in rows:
+            if row[0] == name:
+                row[at] = value(row) if callable(value) else value
+
+    return change
+
+
 @pytest.mark.parametrize(
-    ("change", "says"), [(wrong_steps, "has step 1 after step"), (wrong_wires, "makes a wire that there is already")]
+    ("change", "says"),
+    [
+        (wrong_steps, "has step 1 after step"),
+        (wrong_wires, "makes a wire that there is already"),
+        (change_of("run", 6, lambda row: row[6] * 2), "makes a wire that there is already"),
+        (change_of("run", 1, "gpu"), "names a device 'gpu'"),
+        (change_of("share", 4, "nobody"), "wants an input of 'nobody'"),
+        (change_of("share", 4, "dealer"), "wants an input of 'dealer'"),
+        (change_of("share", 5, lambda row: [[1 << 20, 1 << 19], *row[5][1:]]), "values; too many"),
+        (change_of("run", 4, "0" * 64), "to other steps than the parties with the program"),
+        (change_of("run", 5, lambda row: row[5] * 2), "with the wrong number of wires"),
+        (change_of("run", 6, lambda row: [*row[6], 77]), "with the wrong number of wires"),
+        (change_of("reveal", 6, ["nobody"]), "names unknown receivers"),
+    ],
 )
-def test_all_parties_together_cannot_make_the_dealer_use_masks_twice(world, change, says):
-    """The same changed call from everybody: step numbers only rise, and a wire is made once."""
+def test_all_parties_together_cannot_mislead_the_dealer(world, change, says):
+    """The same changed call from everybody: step numbers only rise, a wire is made once, and names and sizes fit."""
 
     def tamper(peer, address, arrays):
         if peer == "dealer" and address.kind == 2:
             body = msgpack.unpackb(bytes(arrays[0]))
-            if any(row[0] == "run" for row in body[3]):
+            before = msgpack.packb(body)
+            if any(row[0] in ("run", "reveal") for row in body[3]):
                 change(body[3])
+            if msgpack.packb(body) != before:
                 return [msgpack.packb(body), *arrays[1:]]
         return arrays
 
@@ -189,7 +217,8 @@ def test_all_parties_together_cannot_make_the_dealer_use_masks_twice(world, chan
         return mpcrt.spu("spu")(lambda v: v + 1)(x).to(bob)
 
     made = world(program, tamper={"alice": tamper, "bob": tamper})
-    assert isinstance(made.failures["dealer"], ProtocolError) and says in str(made.failures["dealer"])
+    kind = DisagreementError if "other steps" in says else ProtocolError
+    assert isinstance(made.failures["dealer"], kind) and says in str(made.failures["dealer"]), made.failures
 
 
 def test_what_is_queued_for_a_worker_is_bounded():
@@ -217,6 +246,125 @@ COMMANDS = [
 def test_commands_survive_encoding():
     rows = commands.unpack(commands.pack(commands.encode(COMMANDS)), "test")
     assert commands.decode(rows) == COMMANDS
+
+
+SHARE, RUN, REVEAL = (commands.encode([COMMANDS[i]])[0] for i in (0, 2, 3))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        None, {}, "share", 7, [7], [[]], [["halt"]], [["end", 1]], [["report"]], [["report", "1"]], [["report", True]],
+        [["report", -1]], [["report", 1 << 32]], [SHARE[:-1]], [[*SHARE, 1]], [[*RUN, 1]], [RUN[:-1]],
+        *([[*row[:at], value, *row[at + 1 :]]]
+          for row, at, values in (
+              (SHARE, 1, ("", "x" * 201, 1, None)), (SHARE, 2, (-1, 1.0)), (SHARE, 3, ("2", 1 << 32)),
+              (SHARE, 4, ("", b"alice")),
+              (SHARE, 5, ([], [[2], "ring", 18], [(), "ring", 64, "secret"], [[-1], "ring", 0, "secret"],
+                          [[1 << 40], "ring", 0, "secret"], [[1.0], "ring", 0, "secret"], [{2: 2}, "ring", 0, "secret"],
+                          [[1] * 65, "ring", 0, "secret"], [[2], "float", 0, "secret"], [[2], "ring", -1, "secret"],
+                          [[2], "ring", 0, ""], [[2], "ring", 0, 3], [[2], "ring", True, "secret"])),
+              (RUN, 3, ("0" * 63, 0, b"0" * 64, None)), (RUN, 4, ("0" * 65, 0, b"0" * 64)),
+              (RUN, 5, ({}, "12", [-1], ["1"], None)), (RUN, 6, ({}, [True], [1 << 32])), (RUN, 7, (1, None, "")),
+              (REVEAL, 6, ([], {"alice": 1}, "alice", [""], [1], ["a"] * 1001)), (REVEAL, 5, ("", 1)),
+          ) for value in values),
+    ],
+)  # fmt: skip
+def test_a_malformed_command_is_refused(rows):
+    with pytest.raises(ProtocolError, match="malformed command"):
+        commands.decode(rows)
+
+
+def test_so_many_commands_are_refused(monkeypatch):
+    monkeypatch.setattr(commands, "MAX_COMMANDS", 3)
+    assert len(commands.decode([["end"]] * 3)) == 3
+    with pytest.raises(ProtocolError, match="malformed command"):
+        commands.decode([["end"]] * 4)
+    with pytest.raises(ProtocolError, match="malformed command"):
+        commands.decode([[*RUN[:5], [1, 2, 3, 4], *RUN[6:]]])
+
+
+@pytest.mark.parametrize(
+    "row", [None, {}, [], [0] * 5, [0] * 7, [-1, *[0] * 5], ["0", *[0] * 5], [True, *[0] * 5], [1 << 62, *[0] * 5],
+            [float("nan"), *[0] * 5], {0: 0, 1: 0, 2: 0, 3: 0, 4: 0, 5: 0}],
+)  # fmt: skip
+def test_a_malformed_report_is_refused(row):
+    assert counters._report([1, 2, 3, 4.0, 5.0, 6.0], "bob").party_bytes == 2
+    with pytest.raises(ProtocolError, match="bob sent a malformed report"):
+        counters._report(row, "bob")
+
+
+@pytest.mark.parametrize(
+    "fields", [None, {}, "four", [1, b"", "f"], [1, b"", "f", [], 5], ["1", b"", "f", []], [True, b"", "f", []],
+               [1, "", "f", []], [1, b"", 3, []], [1, b"", "f", {}], [1, b"", "f", [[]]], [1, b"", "f", ["run"]]],
+)  # fmt: skip
+def test_a_malformed_call_is_refused(fields):
+    assert read_body(commands.pack([1, b"d", "f()", [["end"]]]), "bob") == (1, b"d", "f()", [["end"]])
+    with pytest.raises(ProtocolError, match="bob sent a malformed call"):
+        read_body(commands.pack(fields), "bob")
+
+
+@pytest.mark.parametrize(
+    "extras", [None, [], [[], [], []], [[1] * 17, []], [[-1], []], [[1.0], []], [[True], []], [[1 << 63], []],
+               [["1"], []], [[], [["spu"]]], [[], [["spu", 1, 2]]], [[], [[3, 1]]], [[], [["spu", "1"]]],
+               [[], [["spu", True]]], [[], 3]],
+)  # fmt: skip
+def test_malformed_extras_are_refused(extras):
+    assert Extras.decode(commands.pack([[1] * 16, [["spu", 4]]]), "bob").released == [("spu", 4)]
+    with pytest.raises(ProtocolError, match="bob sent a malformed call"):
+        Extras.decode(commands.pack(extras), "bob")
+
+
+LEAF = [[2], "float32"]
+
+
+@pytest.mark.parametrize(
+    "described",
+    [
+        None, [0], [0, [LEAF], 1], [0, []], [0, [LEAF, LEAF]], [1, [LEAF]], ["l", [LEAF]], [[], []], [["x", 0], [LEAF]],
+        [{"l": 0}, [LEAF]], [True, [LEAF]],
+        [["d", ["b", "a"], 0, 1], [LEAF] * 2], [["d", ["a", "a"], 0, 1], [LEAF] * 2],
+        [["d", ["a"], 0, 1], [LEAF] * 2], [["d", [1], 0], [LEAF]], [["d", "a", 0], [LEAF]], [["l", 1, 0], [LEAF] * 2],
+        [0, [[[2], "float128"]]], [0, [[[2], 32]]], [0, [[2, "float32"]]], [0, [[{"2": 2}, "float32"]]],
+        [0, [[[1] * 33, "float32"]]], [0, [[[-1], "float32"]]], [0, [[[1 << 40], "float32"]]],
+        [0, [[[1.0], "float32"]]], [0, [[[True], "float32"]]],
+    ],
+)  # fmt: skip
+def test_a_malformed_description_of_a_value_is_refused(described):
+    assert trees.decode(commands.pack([["d", ["a", "b"], 0, ["l", None, 1]], [LEAF, [[], "object"]]]))
+    with pytest.raises(ProtocolError, match=r"of a (value|leaf)"):
+        trees.decode(commands.pack(described))
+
+
+def test_so_many_leaves_are_refused(monkeypatch):
+    monkeypatch.setattr(trees, "MAX_LEAVES", 3)
+    assert len(trees.decode(commands.pack([["l", 0, 1, 2], [LEAF] * 3]))[1]) == 3
+    with pytest.raises(ProtocolError, match="leaves do not fit"):
+        trees.decode(commands.pack([["l", 0, 1, 2, 3], [LEAF] * 4]))
+
+
+@pytest.mark.parametrize("depth", [trees.MAX_DEPTH, trees.MAX_DEPTH + 5, 900])
+def test_a_value_is_nested_so_deep_and_no_deeper(depth):
+    value, structure = 1.0, 0
+    for _ in range(depth):
+        value, structure = [value], ["l", structure]
+    described = trees.encode(structure, [trees.LeafType((), "float32")])
+    if depth == trees.MAX_DEPTH:
+        assert trees.flatten(value)[0] == trees.decode(described)[0] == structure
+        return
+    with pytest.raises(UsageError, match="nested deeper than 64 cannot"):
+        trees.flatten(value)
+    with pytest.raises(ProtocolError, match="nested too deep"):
+        trees.decode(described)
+
+
+def test_a_public_value_of_another_type_is_refused():
+    links = MemoryNetwork(("alice", "bob"), idle=5)
+    for number, words in enumerate((np.zeros(7, np.uint64), np.zeros(6, np.int64), np.zeros(5, np.uint64))):
+        links["alice"].send("bob", Address(Kind.PUBLISH, number), words)
+        says = "at most 48 are allowed" if words.nbytes > 48 else "values of"
+        with pytest.raises(ProtocolError, match=f"alice sent .* {says}"):
+            receive_public(links["bob"], "alice", Address(Kind.PUBLISH, number), TYPES[0])
 
 
 PLAIN = st.recursive(
