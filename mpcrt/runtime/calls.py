@@ -32,13 +32,12 @@ class PartyCall(Call):
 
 @dataclass(eq=False)
 class SecureCall(Call):
-    """A function on shares. `handles`: those in its arguments."""
+    """A function on shares. `handles`: those in its arguments; `static`: the positions that go to it as they are."""
 
     placement: Spu
     function: Callable[..., Any]
     static: tuple[int, ...]
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
     handles: list[Handle]
 
 

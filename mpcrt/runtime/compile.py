@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import MpcrtError, TraceError, UsageError
+from mpcrt.errors import MpcrtError, TraceError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.runtime import trees
@@ -45,7 +45,6 @@ class Compiled:
     schedule: Schedule
     structure: trees.Structure
     types: tuple[trees.LeafType, ...]
-    plain: bool
     seconds: float
     function: Callable[..., Any]
     published: dict[Any, Any] = field(default_factory=dict)
@@ -71,11 +70,6 @@ class Compiled:
     def forms(self) -> list[tuple[str, str]]:
         """Visibility of each result, and how it is held."""
         return [(PUBLIC if w == "public" else SECRET, w) for w in self.schedule.output_wires]
-
-    @property
-    def rebuild(self) -> Callable[[list[Any]], Any] | None:
-        """Makes the result's tree where it is more than dicts, lists and tuples."""
-        return None if self.plain else self.traced.unflatten
 
 
 class Cache:
@@ -119,8 +113,8 @@ class Cache:
             raise TraceError(f"{short_name(function)}() cannot be traced: {said(error)}") from error
         scheduled = schedule(traced.plan, len(self._parties))
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
-        structure, plain = _structure(traced, len(types))
-        return Compiled(traced, scheduled, structure, types, plain, time.perf_counter() - start, function)
+        structure, _ = trees.flatten(traced.unflatten(list(range(len(types)))))
+        return Compiled(traced, scheduled, structure, types, time.perf_counter() - start, function)
 
 
 def _unknown(arguments: list[Any], leaves: Leaves) -> list[Any]:
@@ -154,19 +148,6 @@ def said(error: Exception) -> str:
     ]
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {text[:300]}{where}"
-
-
-def _structure(traced: Traced, count: int) -> tuple[trees.Structure, bool]:
-    """The result's structure, and whether it is made of dicts, lists and tuples alone."""
-    import jax
-
-    numbers = list(range(count))
-    try:
-        structure, leaves = trees.flatten(traced.unflatten(numbers))
-    except UsageError:
-        return None, False
-    plain = leaves == numbers and jax.tree_util.tree_structure(trees.unflatten(structure, numbers)) == traced.out_tree
-    return (structure, True) if plain else (None, False)
 
 
 class _Identity:

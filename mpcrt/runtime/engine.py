@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from mpcrt.errors import (
     DisagreementError,
     InputError,
@@ -26,7 +24,7 @@ from mpcrt.errors import (
     UsageError,
     UserFunctionError,
 )
-from mpcrt.runtime import calls, commands, current, trees
+from mpcrt.runtime import calls, commands, current, nodes, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
 from mpcrt.runtime.commands import Command
 from mpcrt.runtime.counters import Counters
@@ -35,8 +33,8 @@ from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.moves import Moves
 from mpcrt.runtime.profile import Profile
 from mpcrt.runtime.secure import SecureCalls
-from mpcrt.runtime.session import Session, exit_code, handles_in
-from mpcrt.runtime.values import Handle, Value, Wire, owner_of
+from mpcrt.runtime.session import Session, exit_code
+from mpcrt.runtime.values import Value, Wire, handles_in, owner_of, replaced
 from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
@@ -188,7 +186,7 @@ class Engine:
             self.agree(call)
 
     def _run_here(self, call: calls.PartyCall) -> None:
-        args, kwargs = self._plain(call.args), self._plain(call.kwargs)
+        args, kwargs = replaced((call.args, call.kwargs), self.session.subtree)
         start = time.perf_counter()
         log.info("runs %s() in plaintext", call.name)
         try:
@@ -201,29 +199,21 @@ class Engine:
             raise UserFunctionError(
                 f"{call.name}() failed in call {call.number}: {type(error).__name__}; the traceback is in this log"
             ) from error
-        structure, leaves = flatten_result(result, call.name)
-        self.set_plain(call.result, structure, leaves)
+        self.set_plain(call.result, result, call.name)
         took = time.perf_counter() - start
         assert call.result.types is not None
-        if structure is not None:
-            shown = trees.describe(structure, call.result.types)
+        if result is not None:
+            shown = trees.describe(call.result.structure, call.result.types)
             log.info("%s() gave %s in %.2f s; it stays here", call.name, shown, took)
         self._send_meta(call.result, self._others)
 
-    def _plain(self, tree: Any) -> Any:
-        """Arguments with plaintext values in place of handles."""
-        if isinstance(tree, Handle):
-            return self.session.subtree(tree)
-        if type(tree) is dict:
-            return {k: self._plain(v) for k, v in tree.items()}
-        if type(tree) in (list, tuple):
-            return type(tree)(self._plain(v) for v in tree)
-        return tree
-
-    def set_plain(self, value: Value, structure: trees.Structure, leaves: list[Any]) -> None:
+    def set_plain(self, value: Value, tree: Any, name: str) -> None:
+        """The value is this tree, which `name` gave."""
+        structure, leaves = flatten_result(tree, name)
         types = tuple(trees.leaf_type(leaf) for leaf in leaves)
         with self.session.changed:
             value.leaves = leaves
+            value.treedef = None if trees.is_plain(structure) else nodes.treedef(tree)
             value.describe(structure, types)
             self.session.changed.notify_all()
 
@@ -241,8 +231,7 @@ class Engine:
         if call.placement.name != self.session.me:
             self._pending[call.number] = call.result
             return
-        structure, leaves = flatten_result(call.tree, call.name)
-        self.set_plain(call.result, structure, leaves)
+        self.set_plain(call.result, call.tree, call.name)
         self._send_meta(call.result, self._others)
 
     def need_program(self, names: Sequence[str]) -> None:
@@ -297,11 +286,7 @@ def flatten_result(result: Any, name: str) -> tuple[trees.Structure, list[Any]]:
         structure, leaves = trees.flatten(result)
     except UsageError as error:
         raise UserFunctionError(f"the result of {name}(): {error}") from None
-    return structure, [np.asarray(leaf) if hasattr(leaf, "__jax_array__") or is_jax(leaf) else leaf for leaf in leaves]
-
-
-def is_jax(leaf: Any) -> bool:
-    return type(leaf).__module__.split(".")[0] in ("jax", "jaxlib") and hasattr(leaf, "__array__")
+    return structure, [nodes.to_numpy(leaf) for leaf in leaves]
 
 
 def below(error: Exception) -> Exception:

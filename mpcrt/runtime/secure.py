@@ -13,7 +13,7 @@ import numpy as np
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.types import Type
 from mpcrt.runtime import calls, inputs, trees
-from mpcrt.runtime.arguments import Source, positional
+from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Publish, Run, Share
 from mpcrt.runtime.compile import Cache, Compiled
 from mpcrt.runtime.values import Wire, parts
@@ -51,15 +51,14 @@ class SecureCalls:
         started = time.monotonic()
         self._session.set_tracing(device)
         try:
-            args = positional(call.function, call.args, call.kwargs)
             with self._engine.profile.slice("compile", f"trace {call.name}()"):
-                compiled, sources, new = self._compiled[device].get(call.function, args, call.static)
+                compiled, sources, new = self._compiled[device].get(call.function, call.args, call.static)
         finally:
             self._session.set_tracing(None)
         if new:
             self._engine.profile.plan(compiled.traced.plan)
             self._tell_compiled(call, compiled)
-        plain = inputs.Plaintext(compiled, sources)
+        plain = inputs.Plaintext(compiled, sources, self._engine.devices)
         asked: list[Asked] = []
         wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.origins))]
         made = [self._engine.wire(device) for _ in compiled.output_types]
@@ -85,7 +84,7 @@ class SecureCalls:
         self._engine.agree(call)
         value = call.result
         with self._session.changed:  # who waits for it is told that the call has run
-            value.wires, value.forms, value.rebuild = made, compiled.forms, compiled.rebuild
+            value.wires, value.forms, value.treedef = made, compiled.forms, compiled.traced.out_tree
             value.plan_types, value.trace_seconds = compiled.output_types, compiled.seconds
             value.describe(compiled.structure, compiled.types)
 
