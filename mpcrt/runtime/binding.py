@@ -36,6 +36,10 @@ def by_position(
 
     Raises UsageError where the arguments do not fit the function, and for a handle that is to be static.
     """
+    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
+        raise UsageError(
+            f"{short_name(function)}() is async or a generator; a secure function is plain JAX, traced once"
+        )
     if not kwargs and not static.numbers and not static.names:
         return function, tuple(args), ()
     try:

@@ -109,7 +109,10 @@ class Cache:
             traced = trace(function, args, fraction=self._fraction, parties=self._parties, static_argnums=tuple(static))
         except MpcrtError:
             raise
-        except Exception as error:  # the user's function, on abstract values: there is no data in what it says
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the user's function, on abstract values: there is no data in what it says
             raise TraceError(f"{short_name(function)}() cannot be traced: {said(error)}") from error
         scheduled = schedule(traced.plan, len(self._parties))
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
@@ -137,7 +140,7 @@ def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
     return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)))
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """An error of a traced function in one line, with the innermost line of the user's own code."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     frames = traceback.extract_tb(error.__traceback__)

@@ -24,7 +24,7 @@ from mpcrt.errors import (
     UsageError,
     UserFunctionError,
 )
-from mpcrt.runtime import calls, commands, current, nodes, trees
+from mpcrt.runtime import calls, commands, current, nodes, programs, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
 from mpcrt.runtime.commands import Command
 from mpcrt.runtime.counters import Counters
@@ -58,6 +58,7 @@ class Engine:
         self._steps = self._wires = self._agreed = 0
         self._pending: dict[int, Value] = {}
         self._call: calls.Call | None = None
+        self._awaited: Value | None = None
         self.opened = threading.Event()
         """Set once the link is up, or has failed to come up."""
         self.thread = threading.Thread(target=self._main, name="mpcrt engine", daemon=True)
@@ -99,7 +100,7 @@ class Engine:
     def _failed(self, error: BaseException) -> None:
         if self.session.failure is not None:
             return  # the link was closed under this thread
-        call = self._call
+        error, call = self.located(error), self._call
         name, number = (call.name, call.number) if call is not None else ("", 0)
         if not isinstance(error, MpcrtError):
             log.error("internal error in call %d", number, exc_info=error)
@@ -108,6 +109,15 @@ class Engine:
             )
         self.tell(error, name, number)  # before main learns of it and closes the link
         self.session.fail(error, name, number)
+
+    def located(self, error: BaseException) -> BaseException:
+        """The error, with what this party waited for where it is a peer that was lost."""
+        value = self._awaited
+        if not isinstance(error, PeerLost) or value is None or owner_of(value.placement) != error.peer:
+            return error
+        return PeerLost(
+            f"{error}, while {self.session.me} waited for the {value.origin} (call {value.number})", error.peer
+        )
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
@@ -156,12 +166,14 @@ class Engine:
             return
         owner = owner_of(value.placement)
         assert owner is not None
+        self._awaited = value
         self.ledger.agree(value.number, [owner])
         data = self.up.recv_one(owner, Address(Kind.META, value.number), limit=META_LIMIT)
         try:
             structure, types = trees.decode(bytes(data))
         except ProtocolError as error:
             raise ProtocolError(f"{owner} sent a {error}") from None
+        self._awaited = None
         self._pending.pop(value.number, None)
         value.describe(structure, types)
         log.debug("%s is %s", value.origin, trees.describe(structure, types))
@@ -191,8 +203,15 @@ class Engine:
         log.info("runs %s() in plaintext", call.name)
         try:
             with self.profile.slice("python", f"{call.name}()"):
-                result = call.function(*args, **kwargs)
-        except Exception as error:
+                result = programs.awaited(call.function(*args, **kwargs))
+        except SystemExit as end:
+            said = f"sys.exit({end.code!r})" if end.code is None or isinstance(end.code, int) else "sys.exit()"
+            log.error("%s() called sys.exit (call %d)", call.name, call.number, exc_info=below(end))
+            raise UserFunctionError(
+                f"{call.name}() ended with {said} in call {call.number}; a party function returns or raises, and "
+                "main() ends the run, at every party alike"
+            ) from end
+        except BaseException as error:
             log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))
             if isinstance(error, MpcrtError):
                 raise
@@ -289,6 +308,6 @@ def flatten_result(result: Any, name: str) -> tuple[trees.Structure, list[Any]]:
     return structure, [nodes.to_numpy(leaf) for leaf in leaves]
 
 
-def below(error: Exception) -> Exception:
+def below(error: BaseException) -> BaseException:
     """The error with the user's part of its traceback: it starts below the engine's frame."""
     return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)

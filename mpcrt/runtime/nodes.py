@@ -138,11 +138,14 @@ def loaded(name: str) -> type | None:
     module, _, path = name.partition(":")
     found: Any = sys.modules.get(module)
     for part in path.split("."):
-        if not isinstance(found, ModuleType | type):
+        kind = type(found)  # isinstance() would ask the object, which may be a module that loads itself when asked
+        if issubclass(kind, type):
+            found = type.__getattribute__(found, "__dict__").get(part)
+        elif issubclass(kind, ModuleType):
+            found = object.__getattribute__(found, "__dict__").get(part)
+        else:
             return None
-        names = found.__dict__ if isinstance(found, type) else object.__getattribute__(found, "__dict__")
-        found = names.get(part)
-    return found if isinstance(found, type) and name_of(found) == name else None
+    return found if issubclass(type(found), type) else None
 
 
 class Record:

@@ -501,6 +501,16 @@ def test_a_record_is_a_pytree_that_keeps_its_name():
         record._replace(z=1)
 
 
+Alias = Model
+
+
+class Lazy(type(sys)):
+    """A module that would import itself at the first look into it."""
+
+    def __getattribute__(self, name):
+        raise AssertionError("a peer's name imported a module")
+
+
 class Loud(NamedTuple):
     """Its constructor is not run while a name is looked up."""
 
@@ -533,11 +543,17 @@ def test_a_peers_name_imports_nothing_and_runs_nothing(name):
     assert set(sys.modules) == before
 
 
+def test_a_peers_name_does_not_wake_a_lazy_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lazy_module", Lazy("lazy_module"))
+    assert nodes.loaded("lazy_module:Thing") is None
+
+
 def test_a_peers_name_finds_only_a_container_with_just_these_fields():
     assert type(nodes.put_together(f"{__name__}:Loud", ["a"], [1])) is Loud
     assert type(nodes.put_together(f"{__name__}:State", ["model", "step"], [1, 2])) is State
     for keys in (["step", "model"], ["model"], ["model", "step", "more"]):
         assert isinstance(nodes.put_together(f"{__name__}:State", keys, [1] * len(keys)), Record)
+    assert isinstance(nodes.put_together(f"{__name__}:Alias", ["w", "b"], [1, 2]), Record), "a class has one name"
     assert isinstance(nodes.put_together(f"{__name__}:Scaled", ["x"], [1]), Record), "what is static is not made up"
 
 
