@@ -29,6 +29,8 @@ from mpcrt.runtime.placements import party, public, spu
 if TYPE_CHECKING:
     from mpcrt.runtime.local import LocalCluster as LocalCluster
 
+    __version__: str
+
 __all__ = [
     "ConfigError",
     "DisagreementError",
@@ -50,12 +52,18 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name == "LocalCluster":  # what it needs takes a while to import, and parties do without
-        from mpcrt.runtime.local import LocalCluster
+if not TYPE_CHECKING:  # a type checker knows these from above, and refuses any other name
 
-        return LocalCluster
-    raise AttributeError(f"module 'mpcrt' has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        if name == "LocalCluster":  # what it needs takes a while to import, and parties do without
+            from mpcrt.runtime.local import LocalCluster
+
+            return LocalCluster
+        if name == "__version__":
+            from mpcrt.cluster.version import package_version
+
+            return package_version()
+        raise AttributeError(f"module 'mpcrt' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

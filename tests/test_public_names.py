@@ -1,8 +1,11 @@
 """The public names, locked: adding or removing one is a decision, and shows here and in the changelog."""
 
+import importlib.metadata
 import inspect
 import subprocess
 import sys
+
+import pytest
 
 import mpcrt
 
@@ -32,6 +35,12 @@ ERRORS = {
 def test_names():
     assert set(mpcrt.__all__) == set(NAMES) | set(ERRORS)
     assert set(dir(mpcrt)) == set(mpcrt.__all__)
+
+
+def test_the_version_is_the_installed_packages():
+    assert mpcrt.__version__ == importlib.metadata.version("mpcrt")
+    with pytest.raises(AttributeError):
+        _ = mpcrt.__versions__  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_first_parameters():

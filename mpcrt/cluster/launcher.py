@@ -24,6 +24,8 @@ from mpcrt.text import LINE, plain
 
 FAILURE_SLACK = 5.0
 KILLED_PATIENCE = 5.0
+SAID = 1.0
+"""Seconds within which a process's last word is here once it has ended."""
 
 
 @dataclass(frozen=True)
@@ -188,13 +190,14 @@ def run_local(
                 run.processes.close()
                 returned = run.processes.return_codes
                 codes = {name: exit_codes.from_return_code(returned[name]) for name in run.names}
-                codes |= dict.fromkeys(ended_here, exit_codes.PEER)
+                silent = [n for n, code in returned.items() if code > 0 and n not in relay.words]
+                codes |= dict.fromkeys((*ended_here, *silent), exit_codes.PEER)
         except KeyboardInterrupt:
             _say("interrupted; every process of the run has ended", relay, options)
             return exit_codes.INTERRUPTED
     code = exit_codes.most_telling(codes.values())
     if code != exit_codes.DONE:
-        lost = {name: -value for name, value in returned.items() if value < 0 and name not in ended_here}
+        lost = {n: returned[n] for n in returned if (returned[n] < 0 or n in silent) and n not in ended_here}
         _say(_verdict(codes, code, lost, relay), relay, options)
     return code
 
@@ -202,11 +205,14 @@ def run_local(
 def _wait(run: LocalRun, patience: float) -> tuple[str, ...]:
     """Until all have ended; returns those that had to be ended because they outstayed another's failure."""
     deadline: float | None = None
+    seen: dict[str, float] = {}
     while running := run.processes.running:
-        now, codes = time.monotonic(), run.processes.return_codes.values()
-        if any(code < 0 for code in codes):  # here it is certain at once; the others could only wait for `idle`
-            patience = min(patience, KILLED_PATIENCE)
-        if any(codes):
+        now, codes = time.monotonic(), run.processes.return_codes
+        for name, code in codes.items():
+            unsaid = code < 0 or (code > 0 and name not in run.relay.words)
+            if unsaid and now - seen.setdefault(name, now) >= (SAID if code > 0 else 0):
+                patience = min(patience, KILLED_PATIENCE)  # certain here; the others could only wait for `idle`
+        if any(codes.values()):
             deadline = min(deadline or now + patience, now + patience)
         if deadline is not None and now > deadline:
             run.processes.stop()
@@ -220,9 +226,9 @@ def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay
     culprit = next(name for name in codes if codes[name] == code)
     if code == exit_codes.PEER and lost:  # the others only report that they lost it
         culprit = next(iter(lost))
-    last = relay.last.get(culprit, "")
+    last = relay.words.get(culprit, "")
     if culprit in lost:
-        message = f"{culprit}: was killed by {_signal_name(lost[culprit])}"
+        message = f"{culprit}: {_end(lost[culprit], relay.began.get(culprit))}"
     elif last.startswith(f"mpcrt: {culprit}: "):
         message = last.removeprefix("mpcrt: ")
     elif last.startswith("{"):
@@ -230,6 +236,14 @@ def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay
     else:
         message = f"{culprit}: {exit_codes.MEANINGS[code]}"
     return f"{message} [exit codes: {', '.join(f'{name} {value}' for name, value in codes.items())}]"
+
+
+def _end(returned: int, began: str | None) -> str:
+    """How a process ended that had no last word."""
+    where = f"; the last party function that it began is {began}" if began else ""
+    if returned < 0:
+        return f"was killed by {_signal_name(-returned)}{where}"
+    return f"its process ended with code {returned} and without a word, as by os._exit(){where}"
 
 
 def _json_message(line: str) -> str | None:

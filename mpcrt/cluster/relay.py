@@ -1,5 +1,6 @@
 """What local children print: standard output as it is, standard error with the party's name before each line."""
 
+import re
 import sys
 import threading
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import TextIO
 from rich.console import Console
 from rich.style import Style
 
+_RUNS = re.compile(r"\bruns ([\w.<>]+\(\)) in plaintext")
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 
 
@@ -25,6 +27,10 @@ class Relay:
         self._silent: set[str] = set()
         self.last: dict[str, str] = {}
         """The last line that each child wrote to standard error."""
+        self.words: dict[str, str] = {}
+        """What each child said as its last word: why it ends, as every one does that ends with another code than 0."""
+        self.began: dict[str, str] = {}
+        """The last party function that each child said to run."""
         self._prefixes = self._make_prefixes(names) if prefix else dict.fromkeys(names, "")
 
     def out(self, name: str, line: str) -> None:
@@ -35,6 +41,10 @@ class Relay:
         """A line of a child's standard error, behind its name."""
         if line.strip():
             self.last[name] = line.rstrip()
+        if line.startswith("mpcrt: ") or (line.startswith("{") and '"exit_code": ' in line):
+            self.words[name] = line.rstrip()
+        if found := _RUNS.search(line):
+            self.began[name] = found[1]
         self._write("err", self._err or sys.stderr, self._prefixes.get(name, "") + line.rstrip("\n") + "\n")
 
     def say(self, line: str) -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -13,8 +12,10 @@ import numpy as np
 
 from mpcrt.errors import UsageError
 from mpcrt.runtime import trees
-from mpcrt.runtime.placements import Public, Spu, short_name
-from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
+from mpcrt.runtime.nodes import to_numpy
+from mpcrt.runtime.opaque import kind_of, no_array
+from mpcrt.runtime.placements import Public, Spu
+from mpcrt.runtime.values import Handle, Value, assemble, owner_of, parts, replaced, structure_of
 
 LEAF = 0
 """A leaf in an outline."""
@@ -34,6 +35,10 @@ class Source:
         return (self.value.number, self.index) if self.value is not None else content(self.constant)
 
 
+class _NoArray(Exception):
+    """A constant leaf that is neither a number nor an array."""
+
+
 class Leaves:
     """The leaves of arguments, in the order in which JAX has them. `kinds`: what a plan depends on of each."""
 
@@ -45,20 +50,29 @@ class Leaves:
     def take(self, argument: Any) -> Hashable:
         """Adds an argument's leaves, and gives its outline: equal for arguments of the same structure.
 
-        JAX is asked only about containers that are not its own dicts, lists and tuples.
+        JAX is asked only about containers that are not its own dicts, lists and tuples. Raises UsageError for a leaf
+        that is no array, naming its path.
         """
+        try:
+            return self._take(argument)
+        except _NoArray as found:
+            leaf = found.args[0]
+            structure, leaves = trees.flatten(argument)
+            where = next((p for p, x in zip(trees.paths(structure), leaves, strict=True) if x is leaf), "")
+            raise UsageError(f"{no_array(f'an argument{where}', kind_of(leaf))}; or make the argument static") from None
+
+    def _take(self, argument: Any) -> Hashable:
         if isinstance(argument, Handle):
             value, _ = parts(argument)
-            structure = structure_of(argument)
-            if value.rebuild is None or structure is not value.structure:
-                return self._part(value, structure)
+            if value.plain:
+                return self._part(value, structure_of(argument))
         elif argument is None:
             return None
         elif type(argument) is dict and all(type(key) is str for key in argument):
             keys = sorted(argument)
-            return ("d", tuple(keys), *[self.take(argument[key]) for key in keys])
+            return ("d", tuple(keys), *[self._take(argument[key]) for key in keys])
         elif type(argument) is tuple or type(argument) is list:
-            return (type(argument), *[self.take(v) for v in argument])
+            return (type(argument), *[self._take(v) for v in argument])
         import jax
 
         leaves, treedef = jax.tree_util.tree_flatten(substitute(argument), is_leaf=is_source)
@@ -67,9 +81,19 @@ class Leaves:
                 assert leaf.value is not None
                 self._leaf(leaf.value, leaf.index)
             else:
+                check_constant(leaf)
                 self.sources.append(Source(None, 0, leaf))
                 self.kinds.append(content(leaf))
-        return LEAF if len(leaves) == 1 and leaves[0] is argument else treedef
+        if len(leaves) == 1 and leaves[0] is argument:
+            return LEAF
+        try:
+            hash(treedef)
+        except TypeError:
+            raise UsageError(
+                f"an argument of type {type(argument).__name__} has static data that cannot be hashed, as JAX asks; "
+                "make it tuples, strings and numbers, or leaves"
+            ) from None
+        return treedef
 
     def _part(self, value: Value, structure: trees.Structure) -> Hashable:
         if structure is None:
@@ -77,9 +101,10 @@ class Leaves:
         if isinstance(structure, int):
             self._leaf(value, structure)
             return LEAF
+        inside = [self._part(value, part) for part in trees.children(structure)]
         if structure[0] == "d":
-            return ("d", tuple(structure[1]), *[self._part(value, part) for part in structure[2:]])
-        return (list if structure[0] == "l" else tuple, *[self._part(value, part) for part in structure[1:]])
+            return ("d", tuple(structure[1]), *inside)
+        return (list if structure[0] == "l" else tuple, *inside)
 
     def _leaf(self, value: Value, index: int) -> None:
         self.sources.append(Source(value, index))
@@ -90,37 +115,13 @@ class Leaves:
         self.kinds.append(kind)
 
 
-def positional(function: Callable, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    """Arguments as positions, since only those are traced. Raises UsageError where they do not fit the function."""
-    if not kwargs:
-        return tuple(args)
-    try:
-        bound = inspect.signature(function).bind(*args, **kwargs)
-        bound.apply_defaults()
-    except (TypeError, ValueError) as error:
-        raise UsageError(f"{short_name(function)}(): {error}") from None
-    if bound.kwargs:
-        raise UsageError(
-            f"{short_name(function)}(): pass {', '.join(bound.kwargs)} by position; keyword-only is not traced"
-        )
-    return bound.args
-
-
 def substitute(argument: Any) -> Any:
     """The argument with the leaves of values in place of handles."""
     if isinstance(argument, Handle):
         value, _ = parts(argument)
-        if value.rebuild is not None and value.types is not None and structure_of(argument) is value.structure:
-            return value.rebuild([Source(value, i) for i in range(len(value.types))])
-        part = structure_of(argument)
-        count = max(trees.leaf_numbers(part), default=-1) + 1
-        return trees.unflatten(part, [Source(value, i) for i in range(count)])
-    import jax
-
-    def is_handle(node: Any) -> bool:
-        return isinstance(node, Handle)
-
-    return jax.tree_util.tree_map(lambda x: substitute(x) if is_handle(x) else x, argument, is_leaf=is_handle)
+        assert value.types is not None
+        return assemble(argument, [Source(value, i) for i in range(len(value.types))])
+    return replaced(argument, substitute)
 
 
 def is_source(leaf: Any) -> bool:
@@ -137,7 +138,8 @@ def abstract(value: Value, index: int) -> Any:
     assert value.types is not None
     kind = value.types[index]
     if kind.dtype == trees.OPAQUE:
-        raise UsageError(f"{value.origin} has a leaf that is no array; only numbers and arrays can be shared")
+        where = list(trees.paths(value.structure))[index]
+        raise UsageError(no_array(value.origin + where, kind.kind))
     dtype = canonical(kind.dtype, x64())
     if isinstance(value.placement, Public):
         return Abstract(kind.shape, dtype, PUBLIC, "public")
@@ -166,11 +168,17 @@ def canonical(name: str, x64: bool) -> np.dtype:
     return np.dtype(jax.dtypes.canonicalize_dtype(ml_dtypes.bfloat16 if name == "bfloat16" else np.dtype(name)))
 
 
+def check_constant(leaf: Any) -> None:
+    """Raises _NoArray for what JAX does not trace."""
+    found = to_numpy(leaf)
+    known = isinstance(found, bool | int | float | complex | np.ndarray | np.generic)
+    if not known or np.asarray(found).dtype.kind not in "biufcV" or isinstance(found, np.ma.MaskedArray):
+        raise _NoArray(leaf)
+
+
 def content(constant: Any) -> Hashable:
     """A constant by type, shape and bytes."""
     constant = getattr(constant, "value", constant) if type(constant).__name__ == "Public" else constant
     array = np.asarray(constant)
-    if array.dtype == object:
-        raise UsageError(f"an argument of type {type(constant).__name__} is no array; make it static or pass arrays")
     weak = type(constant).__name__ if isinstance(constant, bool | int | float) else str(array.dtype)
     return (weak, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())

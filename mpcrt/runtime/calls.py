@@ -43,13 +43,12 @@ class PartyCall(Call):
 
 @dataclass(eq=False)
 class SecureCall(Call):
-    """A function on shares."""
+    """A function on shares. `static`: the positions that go to it as they are."""
 
     placement: Spu
     function: Callable[..., Any]
     static: tuple[int, ...]
     args: tuple[Any, ...]
-    kwargs: dict[str, Any]
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import MpcrtError, TraceError, UsageError
+from mpcrt.errors import MpcrtError, TraceError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.protocols import cost
@@ -49,7 +49,6 @@ class Compiled:
     schedule: Schedule
     structure: trees.Structure
     types: tuple[trees.LeafType, ...]
-    plain: bool
     seconds: float
     function: Callable[..., Any]
     published: dict[Any, Any] = field(default_factory=dict)
@@ -98,11 +97,6 @@ class Compiled:
             return None
         return tuple([n if n == b else carried[n] for n, b in zip(inputs, before, strict=True)])
 
-    @property
-    def rebuild(self) -> Callable[[list[Any]], Any] | None:
-        """Makes the result's tree where it is more than dicts, lists and tuples."""
-        return None if self.plain else self.traced.unflatten
-
 
 class Cache:
     """The most recently used compiled functions of a device. Every party makes the same calls, so all have the same."""
@@ -148,12 +142,15 @@ class Cache:
             traced = trace(function, args, fraction=self._fraction, parties=self._parties, static_argnums=tuple(static))
         except MpcrtError:
             raise
-        except Exception as error:  # the user's function, on abstract values: there is no data in what it says
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the user's function, on abstract values: there is no data in what it says
             raise TraceError(f"{short_name(function)}() cannot be traced: {said(error)}") from error
         scheduled = schedule(traced.plan, len(self._parties))
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
-        structure, plain = _structure(traced, len(types))
-        return Compiled(traced, scheduled, structure, types, plain, time.perf_counter() - start, function)
+        structure, _ = trees.flatten(traced.unflatten(list(range(len(types)))))
+        return Compiled(traced, scheduled, structure, types, time.perf_counter() - start, function)
 
 
 def _unknown(arguments: list[Any], leaves: Leaves) -> list[Any]:
@@ -176,7 +173,7 @@ def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
     return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)))
 
 
-def said(error: Exception) -> str:
+def said(error: BaseException) -> str:
     """An error of a traced function in one line, with the innermost line of the user's own code."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     frames = traceback.extract_tb(error.__traceback__)
@@ -187,19 +184,6 @@ def said(error: Exception) -> str:
     ]
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {text[:300]}{where}"
-
-
-def _structure(traced: Traced, count: int) -> tuple[trees.Structure, bool]:
-    """The result's structure, and whether it is made of dicts, lists and tuples alone."""
-    import jax
-
-    numbers = list(range(count))
-    try:
-        structure, leaves = trees.flatten(traced.unflatten(numbers))
-    except UsageError:
-        return None, False
-    plain = leaves == numbers and jax.tree_util.tree_structure(trees.unflatten(structure, numbers)) == traced.out_tree
-    return (structure, True) if plain else (None, False)
 
 
 class _Identity:

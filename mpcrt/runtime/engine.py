@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from mpcrt.cluster.forks import ends_in_child, guard
 from mpcrt.errors import (
     DisagreementError,
@@ -28,7 +26,7 @@ from mpcrt.errors import (
     UserFunctionError,
 )
 from mpcrt.protocols import Awaited, Work, to_the_end
-from mpcrt.runtime import calls, commands, current, trees
+from mpcrt.runtime import calls, commands, current, nodes, programs, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
 from mpcrt.runtime.commands import Command
 from mpcrt.runtime.counters import Counters
@@ -39,8 +37,8 @@ from mpcrt.runtime.pipeline import Pipeline
 from mpcrt.runtime.profile import Profile
 from mpcrt.runtime.refusals import Skipped, digest, kind_of, refused_by
 from mpcrt.runtime.secure import SecureCalls
-from mpcrt.runtime.session import Session, exit_code, handles_in
-from mpcrt.runtime.values import Handle, Value, Wire, owner_of, parts
+from mpcrt.runtime.session import Session, exit_code
+from mpcrt.runtime.values import Value, Wire, handles_in, owner_of, parts, replaced
 from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
@@ -65,6 +63,7 @@ class Engine:
         self._steps = self._wires = self._agreed = self._announced = 0
         self._pending: dict[int, Value] = {}
         self._call: calls.Call | None = None
+        self._awaited: Value | None = None
         self.abandoned = False
         """Nobody else is there any more who could close the link."""
         self.opened = threading.Event()
@@ -131,7 +130,7 @@ class Engine:
     def _failed(self, error: BaseException) -> None:
         if self.session.failure is not None:
             return  # the link was closed under this thread
-        call = self._call
+        error, call = self.located(error), self._call
         name, number = (call.name, call.number) if call is not None else ("", 0)
         if not isinstance(error, MpcrtError):
             log.error("internal error in call %d", number, exc_info=error)
@@ -140,6 +139,15 @@ class Engine:
             )
         self.tell(error, name, number)  # before main learns of it and closes the link
         self.session.fail(error, name, number)
+
+    def located(self, error: BaseException) -> BaseException:
+        """The error, with what this party waited for where it is a peer that was lost."""
+        value = self._awaited
+        if not isinstance(error, PeerLost) or value is None or owner_of(value.placement) != error.peer:
+            return error
+        return PeerLost(
+            f"{error}, while {self.session.me} waited for the {value.origin} (call {value.number})", error.peer
+        )
 
     def tell(self, error: BaseException, name: str, number: int) -> None:
         """ABORT to every peer, unless one of them said it first."""
@@ -243,12 +251,14 @@ class Engine:
             return
         owner = owner_of(value.placement)
         assert owner is not None
+        self._awaited = value
         self.ledger.agree(value.number, [owner])
         data = self.up.recv_one(owner, Address(Kind.META, value.number), limit=META_LIMIT)
         try:
             structure, types = trees.decode(bytes(data))
         except ProtocolError as error:
             raise ProtocolError(f"{owner} sent a {error}") from None
+        self._awaited = None
         self._pending.pop(value.number, None)
         value.describe(structure, types)
         log.debug("%s is %s", value.origin, trees.describe(structure, types))
@@ -273,42 +283,41 @@ class Engine:
             self.agree(call)
 
     def _run_here(self, call: calls.PartyCall) -> None:
-        args, kwargs = self._plain(call.args), self._plain(call.kwargs)
+        args, kwargs = replaced((call.args, call.kwargs), self.session.subtree)
         start = time.perf_counter()
         log.info("runs %s() in plaintext", call.name)
         try:
             with self.profile.slice("python", f"{call.name}()"), ends_in_child(f"{call.name}()"):
-                result = call.function(*args, **kwargs)
-        except Exception as error:
+                result = programs.awaited(call.function(*args, **kwargs))
+        except SystemExit as end:
+            said = f"sys.exit({end.code!r})" if end.code is None or isinstance(end.code, int) else "sys.exit()"
+            log.error("%s() called sys.exit (call %d)", call.name, call.number, exc_info=below(end))
+            raise UserFunctionError(
+                f"{call.name}() ended with {said} in call {call.number}; a party function returns or raises, and "
+                "main() ends the run, at every party alike"
+            ) from end
+        except BaseException as error:
             log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))
             if isinstance(error, MpcrtError):
                 raise
             raise UserFunctionError(
                 f"{call.name}() failed in call {call.number}: {type(error).__name__}; the traceback is in this log"
             ) from error
-        structure, leaves = flatten_result(result, call.name)
-        self.set_plain(call.result, structure, leaves)
+        self.set_plain(call.result, result, call.name)
         took = time.perf_counter() - start
         assert call.result.types is not None
-        if structure is not None:
-            shown = trees.describe(structure, call.result.types)
+        if result is not None:
+            shown = trees.describe(call.result.structure, call.result.types)
             log.info("%s() gave %s in %.2f s; it stays here", call.name, shown, took)
         self._send_meta(call.result, self._others)
 
-    def _plain(self, tree: Any) -> Any:
-        """Arguments with plaintext values in place of handles."""
-        if isinstance(tree, Handle):
-            return self.session.subtree(tree)
-        if type(tree) is dict:
-            return {k: self._plain(v) for k, v in tree.items()}
-        if type(tree) in (list, tuple):
-            return type(tree)(self._plain(v) for v in tree)
-        return tree
-
-    def set_plain(self, value: Value, structure: trees.Structure, leaves: list[Any]) -> None:
+    def set_plain(self, value: Value, tree: Any, name: str) -> None:
+        """The value is this tree, which `name` gave."""
+        structure, leaves = flatten_result(tree, name)
         types = tuple(trees.leaf_type(leaf) for leaf in leaves)
         with self.session.changed:
             value.leaves = leaves
+            value.treedef = None if trees.is_plain(structure) else nodes.treedef(tree)
             value.describe(structure, types)
             self.session.changed.notify_all()
 
@@ -326,8 +335,7 @@ class Engine:
         if call.placement.name != self.session.me:
             self._pending[call.number] = call.result
             return
-        structure, leaves = flatten_result(call.tree, call.name)
-        self.set_plain(call.result, structure, leaves)
+        self.set_plain(call.result, call.tree, call.name)
         self._send_meta(call.result, self._others)
 
     def need_program(self, names: Sequence[str]) -> None:
@@ -382,13 +390,9 @@ def flatten_result(result: Any, name: str) -> tuple[trees.Structure, list[Any]]:
         structure, leaves = trees.flatten(result)
     except UsageError as error:
         raise UserFunctionError(f"the result of {name}(): {error}") from None
-    return structure, [np.asarray(leaf) if hasattr(leaf, "__jax_array__") or is_jax(leaf) else leaf for leaf in leaves]
+    return structure, [nodes.to_numpy(leaf) for leaf in leaves]
 
 
-def is_jax(leaf: Any) -> bool:
-    return type(leaf).__module__.split(".")[0] in ("jax", "jaxlib") and hasattr(leaf, "__array__")
-
-
-def below(error: Exception) -> Exception:
+def below(error: BaseException) -> BaseException:
     """The error with the user's part of its traceback: it starts below the engine's frame."""
     return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)

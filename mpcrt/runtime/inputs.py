@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mpcrt.errors import InputError, UserFunctionError
+from mpcrt.errors import InputError, UsageError, UserFunctionError
 from mpcrt.plan.types import Type
 from mpcrt.ring import codec
 from mpcrt.runtime import trees
 from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.compile import Compiled, Origin
 from mpcrt.runtime.values import Value
+
+if TYPE_CHECKING:
+    from mpcrt.runtime.executor import Devices
 
 INTEGER_LIMIT = 62
 
@@ -65,8 +68,8 @@ def origin_of(source: Source) -> str:
 class Plaintext:
     """The owner's side of one call: evaluates hoisted functions at most once, and encodes."""
 
-    def __init__(self, compiled: Compiled, sources: Sequence[Source]) -> None:
-        self._compiled, self._sources = compiled, sources
+    def __init__(self, compiled: Compiled, sources: Sequence[Source], devices: Devices) -> None:
+        self._compiled, self._sources, self._devices = compiled, sources, devices
         self._results: dict[int, list[np.ndarray]] = {}
 
     def words(self, index: int, type_: Type) -> np.ndarray:
@@ -80,7 +83,7 @@ class Plaintext:
         call = self._compiled.traced.hoisted[origin.call]
         if origin.call not in self._results:
             used = [self._sources[i] for i in call.leaves]
-            given = [concrete(s) for s in used]
+            given = [self._given(s) for s in used]
             for source, array in zip(used, given, strict=True):
                 check_finite(array, name_of(source))
             try:
@@ -89,6 +92,21 @@ class Plaintext:
                 raise UserFunctionError(f"preparing {origin_of(used[0]) if used else 'constants'} failed") from error
         names = names_of([self._sources[i] for i in call.leaves])
         return encode(self._results[origin.call][origin.result], type_, f"what is computed of {names}")
+
+    def _given(self, source: Source) -> np.ndarray:
+        """The plaintext of a leaf. A public result of a secure function is on its device as it is."""
+        value = source.value
+        if value is None or value.leaves is not None:
+            return concrete(source)
+        assert value.wires is not None and value.types is not None
+        wire = value.wires[source.index]
+        if not self._devices.holds(wire.device, wire.number):
+            raise UsageError(
+                f"{name_of(source)} is public, but no party that has the program computes on {wire.device}; "
+                "move it with .to(mpcrt.public) and pass that"
+            )
+        words = np.asarray(self._devices.wire(wire.device, wire.number))
+        return decode(words, value.plan_types[source.index], value.types[source.index])
 
 
 def concrete(source: Source) -> np.ndarray:

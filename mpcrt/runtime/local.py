@@ -9,7 +9,7 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Self, TextIO, cast
+from typing import Any, Literal, ParamSpec, Self, TextIO, cast
 
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.config import ClusterConfig, Party
@@ -19,6 +19,7 @@ from mpcrt.cluster.relay import Relay
 from mpcrt.cluster.sockets import close_all, free_ports_cluster
 from mpcrt.errors import LinkError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
 from mpcrt.runtime import placements
+from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.counters import Statistics, total
 from mpcrt.runtime.engine import Engine
 from mpcrt.runtime.links import make_link
@@ -26,7 +27,9 @@ from mpcrt.runtime.main import connect, profile_of
 from mpcrt.runtime.program_files import program_file, program_name
 from mpcrt.runtime.session import Session
 from mpcrt.runtime.started import DRIVER, Started, watch
-from mpcrt.runtime.values import parts
+from mpcrt.runtime.values import Handle, parts
+
+P = ParamSpec("P")
 
 
 class LocalCluster:
@@ -156,18 +159,24 @@ class LocalCluster:
     # -- what it is for
 
     def secure(
-        self, function: Callable[..., Any], static_argnums: int | Sequence[int] = (), *, device: str | None = None
-    ) -> Callable[..., Any]:
+        self,
+        function: Callable[P, Any],
+        static_argnums: int | Sequence[int] = (),
+        *,
+        static_argnames: str | Sequence[str] = (),
+        device: str | None = None,
+    ) -> Callable[P, Any]:
         """`function` on shares: its arguments become secrets without an owner, its result is plain JAX's pytree.
 
-        Arguments named by `static_argnums` go to the function as they are. The result's leaves are NumPy arrays.
+        Arguments named by `static_argnums` and `static_argnames` go to the function as they are, as with `jax.jit`.
+        The result's leaves are NumPy arrays.
         """
         name = device or next(iter(self.config.devices))
-        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+        static = placements.Static.of(static_argnums, static_argnames)
 
-        def call(*args: Any) -> Any:
+        def call(*args: P.args, **kwargs: P.kwargs) -> Any:
             with self._call(f"{placements.short_name(function)}()") as session:
-                return secure(session, placements.Spu(name), function, numbers, args)
+                return secure(session, placements.Spu(name), function, static, args, kwargs)
 
         return call
 
@@ -217,23 +226,19 @@ class LocalCluster:
         return error
 
 
-def secure(session: Session, device: placements.Spu, function: Callable, static: tuple[int, ...], args: tuple) -> Any:
+def secure(
+    session: Session, device: placements.Spu, function: Callable, static: placements.Static, args: tuple,
+    kwargs: dict[str, Any],
+) -> Any:  # fmt: skip
     """One secure call: arguments in, result out."""
-    import jax
-
-    fixed = {i % max(len(args), 1) for i in static}
-    given = []
-    for i, argument in enumerate(args):
-        if i in fixed:
-            given.append(argument)
-            continue
-        leaves, treedef = jax.tree_util.tree_flatten(argument)
-        handle = session.inject(list(leaves), DRIVER, f"argument {i}")
-        given.append(jax.tree_util.tree_unflatten(treedef, [handle[k] for k in range(len(leaves))]))
-    shown = session.secure_call(device, function, static, tuple(given), {})
+    function, args, fixed = by_position(function, static, args, kwargs)
+    given = [
+        argument if i in fixed else session.inject(argument, DRIVER, f"argument {i}") for i, argument in enumerate(args)
+    ]
+    shown = session.secure_call(device, function, placements.Static(fixed), tuple(given), {})
     value, _ = parts(shown.to(placements.Party(DRIVER)))
     session.wait_leaves(value)
-    return value.tree()
+    return session.subtree(Handle(session, value))
 
 
 def quiet_relay(names: Sequence[str], verbose: bool) -> Relay:

@@ -160,10 +160,10 @@ def run_program(
         return link, connect(config, link, has_program=True)
 
     def lost(error: MpcrtError) -> None:
-        session.fail(error)
+        session.fail(engine.located(error))
 
-    link.on_failure = lost
     engine = Engine(session, start, profile)
+    link.on_failure = lost
     engine.link = link
     engine.thread.start()
     token = current.session.set(session)

@@ -14,6 +14,7 @@ from mpcrt.protocols import Work, together
 from mpcrt.runtime import calls, inputs, trees
 from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Reveal
+from mpcrt.runtime.opaque import no_array
 from mpcrt.runtime.placements import Public, Spu, holders
 from mpcrt.runtime.secure import Asked
 from mpcrt.runtime.values import Value, Wire, owner_of, parts, structure_of
@@ -43,11 +44,10 @@ class Moves:
         chosen = list(trees.leaf_numbers(structure))
         for i in chosen:
             if source.types[i].dtype == trees.OPAQUE:
-                raise UsageError(f"{inputs.name_of(Source(source, i))} is no array; only numbers and arrays can move")
+                raise UsageError(no_array(inputs.name_of(Source(source, i)), source.types[i].kind))
         types = tuple(source.types[i] for i in chosen)
-        whole = structure is source.structure
         result = call.result
-        result.rebuild = source.rebuild if whole else None
+        result.treedef = None if source.plain else source.treedef_of(parts(call.handle)[1])
         if isinstance(call.target, Spu):
             yield from self._to_device(call, source, chosen)
         elif isinstance(source.placement, Spu):
@@ -165,12 +165,9 @@ def renumber(structure: trees.Structure) -> trees.Structure:
 
 
 def _shift(structure: trees.Structure, by: int) -> trees.Structure:
-    if structure is None:
-        return None
-    if isinstance(structure, int):
-        return structure - by
-    head = 2 if structure[0] == "d" else 1
-    return [*structure[:head], *(_shift(part, by) for part in structure[head:])]
+    if not isinstance(structure, list):
+        return structure - by if isinstance(structure, int) else None
+    return trees.with_children(structure, [_shift(part, by) for part in trees.children(structure)])
 
 
 def wire_bytes(leaf: Any) -> np.ndarray:

@@ -58,7 +58,8 @@ def _add(name: str, value: Any, scope: dict[str, Any], parts: list[str], seen: s
         if placed is not None and not source.lstrip().startswith("@"):
             kind, more = "party", ""
             if isinstance(placed, SecureFunction):
-                kind, more = "spu", f", static_argnums={placed.static_argnums!r}"
+                static = placed.static
+                kind, more = "spu", f", static_argnums={static.numbers!r}, static_argnames={static.names!r}"
             parts.append(f"{name} = mpcrt.{kind}({placed.placement.name!r})({made.__name__}{more})\n")
         elif made.__name__ != name:
             parts.append(f"{name} = {made.__name__}\n")

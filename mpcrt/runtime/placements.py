@@ -5,13 +5,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overload
 
 from mpcrt.errors import UsageError
 from mpcrt.runtime import current
 
 if TYPE_CHECKING:
     from mpcrt.runtime.values import Handle
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +23,30 @@ class Party:
 
     name: str
 
-    def __call__(self, function: Callable[..., Any]) -> PartyFunction:
+    def __call__(self, function: Callable[P, R]) -> PartyFunction[P, R]:
         return PartyFunction(self, function)
 
     def __str__(self) -> str:
         return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Static:
+    """Which arguments go to a function as they are, by position and by name, as `jax.jit` has them."""
+
+    numbers: tuple[int, ...] = ()
+    names: tuple[str, ...] = ()
+
+    @staticmethod
+    def of(numbers: int | Sequence[int], names: str | Sequence[str]) -> Static:
+        """From what a user writes. Raises UsageError for what is neither a number nor a name."""
+        made = Static(
+            (numbers,) if isinstance(numbers, int) else tuple(numbers),
+            (names,) if isinstance(names, str) else tuple(names),
+        )
+        if not all(type(n) is int for n in made.numbers) or not all(isinstance(n, str) for n in made.names):
+            raise UsageError("static_argnums takes positions, static_argnames names of parameters")
+        return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +55,31 @@ class Spu:
 
     name: str
 
-    def __call__(self, function: Callable[..., Any] | None = None, *, static_argnums: int | Sequence[int] = ()) -> Any:
-        numbers = (static_argnums,) if isinstance(static_argnums, int) else tuple(static_argnums)
+    @overload
+    def __call__(
+        self,
+        function: Callable[P, R],
+        *,
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
+    ) -> SecureFunction[P, R]: ...
+
+    @overload
+    def __call__(
+        self, *, static_argnums: int | Sequence[int] = (), static_argnames: str | Sequence[str] = ()
+    ) -> Callable[[Callable[P, R]], SecureFunction[P, R]]: ...
+
+    def __call__(
+        self,
+        function: Callable[..., Any] | None = None,
+        *,
+        static_argnums: int | Sequence[int] = (),
+        static_argnames: str | Sequence[str] = (),
+    ) -> Any:
+        static = Static.of(static_argnums, static_argnames)
         if function is None:
-            return lambda made: SecureFunction(self, made, numbers)
-        return SecureFunction(self, function, numbers)
+            return lambda made: SecureFunction(self, made, static)
+        return SecureFunction(self, function, static)
 
     def __str__(self) -> str:
         return self.name
@@ -112,15 +154,15 @@ def short_name(function: Any) -> str:
     return function_name(function).rsplit("<locals>.", 1)[-1]
 
 
-class PartyFunction:
+class PartyFunction(Generic[P, R]):
     """A function that runs in plaintext in one party's process; everywhere else a call gives a handle at once."""
 
-    def __init__(self, placement: Party, function: Callable[..., Any]) -> None:
+    def __init__(self, placement: Party, function: Callable[P, R]) -> None:
         _callable(function)
         self.placement, self.function = placement, function
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Handle:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         session = current.require(f"{function_name(self.function)}() on {self.placement}")
         return session.party_call(self.placement, self.function, args, kwargs)
 
@@ -128,20 +170,20 @@ class PartyFunction:
         return f"<{function_name(self.function)} on {self.placement}>"
 
 
-class SecureFunction:
+class SecureFunction(Generic[P, R]):
     """A JAX function that runs on shares. Called while a secure function is traced, it is part of that function."""
 
-    def __init__(self, placement: Spu, function: Callable[..., Any], static_argnums: tuple[int, ...]) -> None:
+    def __init__(self, placement: Spu, function: Callable[P, R], static: Static) -> None:
         _callable(function)
-        self.placement, self.function, self.static_argnums = placement, function, static_argnums
+        self.placement, self.function, self.static = placement, function, static
         functools.update_wrapper(self, function, updated=())
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Handle:
         running = current.session.get()
         if running is not None and running.tracing(self.placement):
-            return self.function(*args, **kwargs)
+            return cast(Any, self.function(*args, **kwargs))
         session = current.require(f"{function_name(self.function)}() on {self.placement}")
-        return session.secure_call(self.placement, self.function, self.static_argnums, args, kwargs)
+        return session.secure_call(self.placement, self.function, self.static, args, kwargs)
 
     def __repr__(self) -> str:
         return f"<{function_name(self.function)} on {self.placement}>"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import inspect
 import sys
@@ -36,7 +37,11 @@ def main_of(module: ModuleType, path: Path) -> Callable[..., Any]:
 
 
 def call_main(main: Callable[..., Any], arguments: Sequence[str]) -> None:
-    """`main()`, or `main(arguments)` where it takes them; they are sys.argv[1:] in any case."""
+    """`main()`, or `main(arguments)` where it takes them; they are sys.argv[1:] in any case.
+
+    An `async def main` runs in an event loop of this thread, so its placement calls are made by the thread that runs
+    main. Raises UsageError for a generator, whose body would never run.
+    """
     try:
         parameters = list(inspect.signature(main).parameters.values())
     except (TypeError, ValueError):
@@ -44,4 +49,12 @@ def call_main(main: Callable[..., Any], arguments: Sequence[str]) -> None:
     wanted = [p for p in parameters if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if len(wanted) > 1:
         raise UsageError(f"main() takes {len(wanted)} arguments; it may take one, the list of arguments after `--`")
-    main(*([list(arguments)] if wanted else []))
+    result = main(*([list(arguments)] if wanted else []))
+    if inspect.isgenerator(result) or inspect.isasyncgen(result):
+        raise UsageError("main() is a generator, so nothing in it runs; take out its `yield`")
+    awaited(result)
+
+
+def awaited(result: Any) -> Any:
+    """What a function gave; where that is a coroutine, what it comes to in an event loop of its own."""
+    return asyncio.run(result) if inspect.iscoroutine(result) else result

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpcrt.errors import InputError, MpcrtError, ProtocolError, UserFunctionError
-from mpcrt.plan.types import Type
+from mpcrt.plan.types import PUBLIC, Type
 from mpcrt.protocols import Work, at_once
 from mpcrt.runtime import calls, inputs, trees
-from mpcrt.runtime.arguments import Source, positional
+from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Ahead, Publish, Run, Share
 from mpcrt.runtime.compile import Cache, Compiled
 from mpcrt.runtime.values import Wire, parts
@@ -52,11 +52,14 @@ class SecureCalls:
         self._compiled = {name: Cache(d.fraction_bits, tuple(d.parties)) for name, d in devices.items()}
 
     def knows(self, call: calls.SecureCall) -> bool:
-        """Whether the call's function is compiled for its arguments, of which everything is known here."""
-        if not all([parts(handle)[0].known for handle in call.handles]):
-            return False
-        args = positional(call.function, call.args, call.kwargs)
-        return self._compiled[call.placement.name].knows(call.function, args, call.static)
+        """Whether the call's function is compiled for its arguments, of which everything is known here: public results
+        of earlier calls as well, which an owner may need for its own part."""
+        for value, _ in map(parts, call.handles):
+            if not value.known or (
+                not value.ran and any([visibility == PUBLIC for visibility, _ in value.forms or ()])
+            ):
+                return False
+        return self._compiled[call.placement.name].knows(call.function, call.args, call.static)
 
     def call(self, call: calls.SecureCall) -> Work[None]:
         """Trace or look up, announce, agree where something is new, share what is not there yet, run.
@@ -69,15 +72,14 @@ class SecureCalls:
         started = time.monotonic()
         self._session.set_tracing(device)
         try:
-            args = positional(call.function, call.args, call.kwargs)
             with self._engine.profile.slice("compile", f"trace {call.name}()"):
-                compiled, sources, new = self._compiled[device].get(call.function, args, call.static)
+                compiled, sources, new = self._compiled[device].get(call.function, call.args, call.static)
         finally:
             self._session.set_tracing(None)
         if new:
             self._engine.profile.plan(compiled.traced.plan)
             self._tell_compiled(call, compiled)
-        plain = inputs.Plaintext(compiled, sources)
+        plain = inputs.Plaintext(compiled, sources, self._engine.devices)
         asked: list[Asked] = []
         with self.bringing(asked):
             yield from self._perform(call, compiled, sources, new, plain, asked, started)
@@ -129,7 +131,7 @@ class SecureCalls:
         """What the call gives, told before it has run."""
         value = call.result
         with self._session.changed:
-            value.wires, value.forms, value.rebuild = made, compiled.forms, compiled.rebuild
+            value.wires, value.forms, value.treedef = made, compiled.forms, compiled.traced.out_tree
             value.plan_types, value.trace_seconds = compiled.output_types, compiled.seconds
             value.describe(compiled.structure, compiled.types)
             self._session.changed.notify_all()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
-from mpcrt.runtime import calls, current, trees
+from mpcrt.runtime import calls, current, nodes
+from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.counters import Statistics
-from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public, short_name
-from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
+from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, Static, function_name, public, short_name
+from mpcrt.runtime.values import Handle, Value, assemble, handles_in, owner_of, parts
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
@@ -65,22 +65,21 @@ class Session:
         return self._submit(call, placement, f"result of {name}()", handles)
 
     def secure_call(
-        self, placement: Spu, function: Callable, static: tuple[int, ...], args: tuple, kwargs: Mapping[str, Any]
+        self, placement: Spu, function: Callable, static: Static, args: tuple, kwargs: Mapping[str, Any]
     ) -> Handle:
         """`function` on shares on its device; a handle of the result at once."""
         self.require_device(placement.name)
         name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
-        handles = handles_in((args, kwargs))
+        function, given, fixed = by_position(function, static, args, kwargs)
+        handles = handles_in(given)
         for handle in handles:
             at = handle.placement
             if isinstance(at, Spu) and at != placement:
                 raise UsageError(
                     f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values"
                 )
-        call = calls.SecureCall(
-            f"{full}({shown}) on {placement}", name, placement, function, static, args, dict(kwargs)
-        )
+        call = calls.SecureCall(f"{full}({shown}) on {placement}", name, placement, function, fixed, given)
         return self._submit(call, placement, f"result of {name}()", handles)
 
     def move(self, handle: Handle, targets: Sequence[Placement | str]) -> Handle:
@@ -156,11 +155,9 @@ class Session:
 
     def subtree(self, handle: Handle) -> Any:
         """The plaintext tree of a handle whose value is held here."""
-        value, path = parts(handle)
-        if not path:
-            return value.tree()
+        value, _ = parts(handle)
         assert value.leaves is not None
-        return trees.unflatten(structure_of(handle), value.leaves)
+        return assemble(handle, value.leaves)
 
     def finish(self) -> None:
         """Tell all that nothing follows, and wait until everybody has said so."""
@@ -341,28 +338,18 @@ class Session:
             return f"#{value.number}{''.join(f'[{key!r}]' for key in path)}"
         if isinstance(argument, dict):
             return "{" + ", ".join(f"{k}: {self._shown(argument[k])}" for k in sorted(argument, key=str)) + "}"
-        if isinstance(argument, list | tuple):
+        if type(argument) is list or type(argument) is tuple:
             inside = ", ".join(self._shown(v) for v in argument)
-            return f"[{inside}]" if isinstance(argument, list) else f"({inside})"
+            return f"[{inside}]" if type(argument) is list else f"({inside})"
+        if (node := nodes.take_apart(argument)) is not None:
+            name, keys, inside = node
+            return (
+                f"{nodes.short(name)}({', '.join(f'{k}={self._shown(v)}' for k, v in zip(keys, inside, strict=True))})"
+            )
         shape, dtype = getattr(argument, "shape", None), getattr(argument, "dtype", None)
         if shape is not None and dtype is not None:
             return f"{dtype}[{','.join(map(str, shape))}]"
         return "None" if argument is None else type(argument).__name__
-
-
-def handles_in(tree: Any) -> list[Handle]:
-    """The handles in dicts, lists and tuples."""
-    if isinstance(tree, Handle):
-        return [tree]
-    if isinstance(tree, dict):
-        return [h for v in tree.values() for h in handles_in(v)]
-    if isinstance(tree, list | tuple):
-        return [h for v in tree for h in handles_in(v)]
-    if "jax" in sys.modules and not isinstance(tree, str | bytes | int | float | None):
-        import jax
-
-        return [leaf for leaf in jax.tree_util.tree_leaves(tree) if isinstance(leaf, Handle)]
-    return []
 
 
 def exit_code(failure: BaseException) -> int:

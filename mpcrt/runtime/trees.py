@@ -1,10 +1,11 @@
-"""The pytrees that cross between parties: dict with string keys, list, tuple, None, and leaves. No JAX needed.
+"""The structure of pytrees that cross between parties, as plain data. No JAX needed for dicts, lists and tuples.
 
-A structure is plain data (`None`, a leaf number, or `["d", keys, ...]`, `["l", ...]`, `["t", ...]`), so that its
-MessagePack form is bounded and decodes to nothing but itself. Dict keys are in sorted order, as JAX has them.
+A structure is `None`, a leaf number, or a node: `["d", keys, ...]` of a dict with strings or integers for keys, in
+sorted order as JAX has them; `["l", ...]`, `["t", ...]` of a list or tuple; `["r", name, keys, ...]`, a record, of any
+other node that JAX knows (nodes.py). Its MessagePack form is bounded and decodes to nothing but itself.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,9 @@ import msgpack
 import numpy as np
 
 from mpcrt.errors import ProtocolError, UsageError
+from mpcrt.runtime import nodes
+from mpcrt.runtime.nodes import Keys
+from mpcrt.runtime.opaque import KIND, kind_of
 from mpcrt.text import plain, quoted
 
 MAX_DEPTH = 64
@@ -23,17 +27,20 @@ OPAQUE = "object"
 
 Structure = Any
 Path = tuple[Any, ...]
+_HEAD = {"d": 2, "l": 1, "t": 1, "r": 3}
+"""How many entries of a node come before its parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafType:
-    """Shape and dtype name of a leaf; dtype `object` is a Python value that stays where it is."""
+    """Shape and dtype name of a leaf; dtype `object` is a Python value that stays where it is, of the type `kind`."""
 
     shape: tuple[int, ...]
     dtype: str
+    kind: str = ""
 
     def __str__(self) -> str:
-        return f"{self.dtype}[{','.join(map(str, self.shape))}]"
+        return f"{self.dtype}[{','.join(map(str, self.shape))}]" if self.dtype != OPAQUE else self.kind or OPAQUE
 
     @property
     def bytes(self) -> int:
@@ -47,87 +54,106 @@ def itemsize(dtype: str) -> int:
 
 def leaf_type(leaf: Any) -> LeafType:
     """The type of a leaf: arrays and Python numbers have shape and dtype, anything else is an object."""
-    if isinstance(leaf, bool | int | float | np.generic | np.ndarray):
+    if isinstance(leaf, bool | int | float | np.generic | np.ndarray) and not isinstance(leaf, np.ma.MaskedArray):
         array = np.asarray(leaf)
         if array.dtype.name in DTYPES:
             return LeafType(array.shape, array.dtype.name)
-    return LeafType((), OPAQUE)
+    return LeafType((), OPAQUE, kind_of(leaf))
 
 
-def flatten(tree: Any, is_leaf: Callable[[Any], bool] = lambda _: False) -> tuple[Structure, list[Any]]:
-    """The structure of `tree` and its leaves. Raises UsageError for dict keys other than strings, and named tuples."""
+def flatten(tree: Any) -> tuple[Structure, list[Any]]:
+    """The structure of `tree` and its leaves, in JAX's order. Raises UsageError for keys that JAX cannot sort."""
     leaves: list[Any] = []
-    return _flatten(tree, is_leaf, leaves, 0), leaves
+    return _flatten(tree, leaves, 0), leaves
 
 
-def _flatten(tree: Any, is_leaf: Callable[[Any], bool], leaves: list[Any], depth: int) -> Structure:
+def _flatten(tree: Any, leaves: list[Any], depth: int) -> Structure:
     if depth > MAX_DEPTH:
         raise UsageError(f"a value nested deeper than {MAX_DEPTH} cannot be handed on")
-    if tree is None and not is_leaf(tree):
+    if tree is None:
         return None
-    if not is_leaf(tree):
-        if isinstance(tree, dict):
-            for key in tree:
-                if not isinstance(key, str):
-                    raise UsageError(f"dict key {key!r} is not a string; values between parties have string keys")
-            keys = sorted(tree)
-            return ["d", keys, *(_flatten(tree[k], is_leaf, leaves, depth + 1) for k in keys)]
-        if type(tree) is list or type(tree) is tuple:
-            return ["l" if type(tree) is list else "t", *(_flatten(v, is_leaf, leaves, depth + 1) for v in tree)]
-        if isinstance(tree, list | tuple):
-            raise UsageError(f"a {type(tree).__name__} cannot be handed on; use a dict, list or tuple")
+    if type(tree) is list or type(tree) is tuple:
+        return ["l" if type(tree) is list else "t", *[_flatten(v, leaves, depth + 1) for v in tree]]
+    if type(tree) is dict and nodes.are_keys(tree):
+        keys = sorted(tree)
+        return ["d", keys, *[_flatten(tree[k], leaves, depth + 1) for k in keys]]
+    if (node := nodes.take_apart(tree)) is not None:
+        name, keys, inside = node
+        return ["r", name, keys, *[_flatten(v, leaves, depth + 1) for v in inside]]
     leaves.append(tree)
     return len(leaves) - 1
 
 
 def unflatten(structure: Structure, leaves: Sequence[Any]) -> Any:
-    """The tree of `structure` with these leaves."""
+    """The tree of `structure` with these leaves, by number."""
     if structure is None:
         return None
     if isinstance(structure, int):
         return leaves[structure]
-    kind, *rest = structure
-    if kind == "d":
-        keys, *children = rest
-        return {k: unflatten(v, leaves) for k, v in zip(keys, children, strict=True)}
-    children = [unflatten(v, leaves) for v in rest]
-    return children if kind == "l" else tuple(children)
+    made = [unflatten(part, leaves) for part in children(structure)]
+    match structure[0]:
+        case "d":
+            return dict(zip(structure[1], made, strict=True))
+        case "r":
+            return nodes.put_together(structure[1], structure[2], made)
+    return made if structure[0] == "l" else tuple(made)
 
 
-def child(structure: Structure, key: Any) -> Structure:
-    """The part of a structure under a dict key or a position. Raises what Python's indexing does."""
-    if isinstance(structure, list) and structure[0] == "d":
-        keys, *children = structure[1:]
-        if key not in keys:
-            raise KeyError(f"{key!r}; there is {plain(', '.join(map(repr, keys))) or 'nothing'}")
-        return children[keys.index(key)]
-    if isinstance(structure, list) and isinstance(key, int):
-        return structure[1:][key]
-    raise TypeError("not a dict, list or tuple")
+def children(structure: Structure) -> list[Structure]:
+    """The parts of a node; none of a leaf or None."""
+    return structure[_HEAD[structure[0]] :] if isinstance(structure, list) else []
+
+
+def keys_of(structure: Structure) -> Keys:
+    """The keys, fields or positions under which a node has its parts."""
+    if not isinstance(structure, list):
+        return []
+    head = _HEAD[structure[0]]
+    return structure[head - 1] if head > 1 else list(range(len(structure) - 1))
+
+
+def with_children(structure: Structure, parts: Sequence[Structure]) -> Structure:
+    """The same node with other parts."""
+    return [*structure[: _HEAD[structure[0]]], *parts]
+
+
+def is_plain(structure: Structure) -> bool:
+    """Whether there are dicts, lists, tuples and None alone."""
+    return not isinstance(structure, list) or (structure[0] != "r" and all(map(is_plain, children(structure))))
+
+
+def child(structure: Structure, key: Any) -> int:
+    """Which part of a structure is under a key, a field or a position. Raises what Python's indexing does."""
+    if not isinstance(structure, list):
+        raise TypeError("not a dict, list, tuple or record")
+    keys = keys_of(structure)
+    if key in keys:
+        return keys.index(key)
+    if isinstance(key, int) and structure[0] != "d":
+        return range(len(keys))[key]
+    raise KeyError(f"{key!r}; there is {plain(', '.join(map(repr, keys))) or 'nothing'}")
 
 
 def leaf_numbers(structure: Structure) -> Iterator[int]:
     """The leaves of a structure, in order."""
     if isinstance(structure, int):
         yield structure
-    elif structure is not None:
-        for part in structure[2 if structure[0] == "d" else 1 :]:
-            yield from leaf_numbers(part)
+    for part in children(structure):
+        yield from leaf_numbers(part)
 
 
 def paths(structure: Structure, path: str = "") -> Iterator[str]:
-    """How a user writes each leaf: `['w'][0]`."""
+    """How a user writes each leaf: `['w'][0]`, `.count` of a record."""
     if isinstance(structure, int):
         yield path
-    elif structure is not None:
-        keys = structure[1] if structure[0] == "d" else range(len(structure) - 1)
-        for key, part in zip(keys, structure[2 if structure[0] == "d" else 1 :], strict=True):
-            yield from paths(part, f"{path}[{quoted(key)}]")
+    named = isinstance(structure, list) and structure[0] == "r"
+    for key, part in zip(keys_of(structure), children(structure), strict=True):
+        yield from paths(part, f"{path}.{plain(key)}" if named and isinstance(key, str) else f"{path}[{quoted(key)}]")
 
 
 def encode(structure: Structure, types: Sequence[LeafType]) -> bytes:
     """Structure and leaf types as bytes."""
-    packed = msgpack.packb([structure, [[list(t.shape), t.dtype] for t in types]])
+    packed = msgpack.packb([structure, [[list(t.shape), t.dtype, t.kind] for t in types]])
     assert packed is not None
     return packed
 
@@ -136,7 +162,7 @@ def decode(data: bytes) -> tuple[Structure, tuple[LeafType, ...]]:
     """What `encode` made, checked. Raises ProtocolError."""
     try:
         structure, rows = msgpack.unpackb(data)
-        types = tuple(_leaf_type(shape, dtype) for shape, dtype in rows)
+        types = tuple(_leaf_type(*row) for row in rows)
         count = _check(structure, 0, 0)
     except ProtocolError:
         raise
@@ -147,12 +173,14 @@ def decode(data: bytes) -> tuple[Structure, tuple[LeafType, ...]]:
     return structure, types
 
 
-def _leaf_type(shape: Any, dtype: Any) -> LeafType:
+def _leaf_type(shape: Any, dtype: Any, kind: Any) -> LeafType:
     if dtype not in (*DTYPES, OPAQUE) or not isinstance(shape, list) or len(shape) > 32:
+        raise ProtocolError("malformed type of a leaf")
+    if not isinstance(kind, str) or (KIND.fullmatch(kind) is None if dtype == OPAQUE else kind):
         raise ProtocolError("malformed type of a leaf")
     if not all(type(n) is int and 0 <= n < 1 << 40 for n in shape):
         raise ProtocolError("malformed shape of a leaf")
-    return LeafType(tuple(shape), dtype)
+    return LeafType(tuple(shape), dtype, kind)
 
 
 def _check(structure: Structure, depth: int, count: int) -> int:
@@ -165,17 +193,26 @@ def _check(structure: Structure, depth: int, count: int) -> int:
         if structure != count:
             raise ProtocolError("leaves of a value out of order")
         return count + 1
-    if not isinstance(structure, list) or not structure or structure[0] not in ("d", "l", "t"):
+    if not isinstance(structure, list) or not structure or structure[0] not in _HEAD:
         raise ProtocolError("malformed structure of a value")
-    children = structure[1:]
-    if structure[0] == "d":
-        keys, *children = children
-        good = isinstance(keys, list) and all(isinstance(k, str) for k in keys) and keys == sorted(set(keys))
-        if not good or len(keys) != len(children):
-            raise ProtocolError("malformed dict in the structure of a value")
-    for part in children:
+    if structure[0] in ("d", "r"):
+        keys = structure[_HEAD[structure[0]] - 1]
+        good = (
+            isinstance(keys, list) and nodes.are_keys(keys) and len(set(keys)) == len(keys) == len(children(structure))
+        )
+        if (
+            not good
+            or (structure[0] == "d" and keys != sorted(keys))
+            or (structure[0] == "r" and not _named(structure))
+        ):
+            raise ProtocolError("malformed keys in the structure of a value")
+    for part in children(structure):
         count = _check(part, depth + 1, count)
     return count
+
+
+def _named(structure: Structure) -> bool:
+    return isinstance(structure[1], str) and nodes.NAME.fullmatch(structure[1]) is not None
 
 
 def describe(structure: Structure, types: Sequence[LeafType]) -> str:
@@ -192,12 +229,16 @@ def _describe(structure: Structure, types: Sequence[LeafType]) -> str:
         return "None"
     if isinstance(structure, int):
         return str(types[structure])
-    kind, *rest = structure
-    if kind == "d":
-        keys, *children = rest
-        return "{" + ", ".join(f"{k}: {_describe(v, types)}" for k, v in zip(keys, children, strict=True)) + "}"
-    inside = ", ".join(_describe(v, types) for v in rest)
-    return f"[{inside}]" if kind == "l" else f"({inside})"
+    shown = [_describe(part, types) for part in children(structure)]
+    if structure[0] in ("d", "r"):
+        shown = [f"{k}: {v}" for k, v in zip(keys_of(structure), shown, strict=True)]
+    inside = ", ".join(shown)
+    match structure[0]:
+        case "d":
+            return "{" + inside + "}"
+        case "r":
+            return f"{nodes.short(structure[1])}({inside})"
+    return f"[{inside}]" if structure[0] == "l" else f"({inside})"
 
 
 def size(count: float) -> str:

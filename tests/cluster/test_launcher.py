@@ -101,7 +101,14 @@ class World:
         (("exit3", "exit2", "exit5"), 5, "dealer: refused by policy"),
         (("exit3", "exit2", "exit0"), 2, "bob: bad usage or configuration"),
         (("exit3", "killed", "exit0"), 3, "bob: was killed by SIGKILL [exit codes: alice 3, bob 3, dealer 0]"),
-        (("exit77", "exit3", "exit0"), 1, "alice: the user's function failed here"),
+        (("exit77", "exit3", "exit0"), 1, "alice: ends [exit codes: alice 1, bob 3, dealer 0]"),
+        (
+            ("exit3", "silent5", "exit3"),
+            3,
+            "bob: its process ended with code 5 and without a word, as by os._exit(); the last party function that it "
+            "began is load_data() [exit codes: alice 3, bob 3, dealer 3]",
+        ),
+        (("exit3", "silent1", "exit4"), 4, "dealer: the parties disagree"),
     ],
 )
 def test_the_most_telling_exit_code_wins(world, monkeypatch, behaviours, code, verdict):

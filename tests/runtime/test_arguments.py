@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from mpcrt.runtime import trees
-from mpcrt.runtime.arguments import Leaves, Source, is_source, positional, substitute
+from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
+from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.compile import Cache
-from mpcrt.runtime.placements import Party, Public, Spu
+from mpcrt.runtime.placements import Party, Public, Spu, Static
 from mpcrt.runtime.values import Handle, Value
 
 Empty, Pair = collections.namedtuple("Empty", []), collections.namedtuple("Pair", "first second")
@@ -35,10 +36,8 @@ def nested():
 
 
 def custom():
-    """A value of a structure that only JAX knows, as a secure function may give one."""
-    made = value([ones(2), ones(3)], Spu("spu"), ("secret", "shared"))
-    made._value.structure, made._value.rebuild = None, lambda leaves: Pair(*leaves)
-    return made
+    """A value of a NamedTuple, as a secure function may give one."""
+    return value(Pair(ones(2), ones(3)), Spu("spu"), ("secret", "shared"))
 
 
 ARGUMENTS = [
@@ -116,14 +115,18 @@ def test_calls_that_are_alike_share_what_was_compiled():
         return p["b"][0] * scale + p["a"][0]
 
     whole = nested()
-    compiled, sources, new = cache.get(first, positional(first, [whole], {"scale": 3.0}), ())
+
+    def get(function, args, kwargs):
+        return cache.get(*by_position(function, Static(), args, kwargs))
+
+    compiled, sources, new = get(first, [whole], {"scale": 3.0})
     assert new and [s.index for s in sources[:-1]] == [0, 1, 2] and sources[-1].constant == 3.0
     rebuilt = {"b": [whole["b"][0], None, (nested()["b"][2][0], {})], "a": nested()["a"]}
     for args, kwargs in (((nested(), 3.0), {}), ((rebuilt,), {"scale": 3.0})):
-        found, sources, new = cache.get(first, positional(first, args, kwargs), ())
+        found, sources, new = get(first, args, kwargs)
         assert found is compiled and not new
     assert sources[1].value is whole._value and sources[0].value is not whole._value
-    assert cache.get(first, positional(first, (nested(),), {}), ())[2], "another default"
+    assert get(first, (nested(),), {})[2], "another default"
     nobodys, moved = value(ones(2), ownerless=True), value(ones(2), Spu("spu"), ("secret", "masked"))
     assert cache.get(total, [nobodys], ())[0] is cache.get(total, [moved], ())[0]
 
