@@ -98,6 +98,7 @@ class Cache:
         if entry is not None:
             self._entries.move_to_end(key)
             return entry, leaves.sources, False
+        check_published(function, leaves.sources)
         rest = iter(_unknown([a for i, a in enumerate(args) if i not in fixed], leaves))
         entry = self._compile(
             function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
@@ -121,6 +122,24 @@ class Cache:
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
         structure, plain = _structure(traced, len(types))
         return Compiled(traced, scheduled, structure, types, plain, time.perf_counter() - start, function)
+
+
+def check_published(function: Callable, sources: Sequence[Source]) -> None:
+    """Arrays that every party gives become constants of the plan, which every party and the dealer reads: the rule for
+    closures holds for them too, all of one call together. Raises TraceError."""
+    from mpcrt.tracing.graph import CLOSURE_BYTES
+    from mpcrt.tracing.types import is_public
+
+    arrays = [np.asarray(s.constant) for s in sources if s.value is None and not is_public(s.constant)]
+    total = sum([a.nbytes for a in arrays if a.ndim])
+    if total > CLOSURE_BYTES:
+        largest = max(arrays, key=lambda a: a.nbytes)
+        among = f", the largest of them {largest.dtype}{list(largest.shape)}" if len(arrays) > 1 else ""
+        raise TraceError(
+            f"{short_name(function)}() has arguments of {total} bytes that no party owns{among}; they would be "
+            "published to every party and the dealer. Let a function of their owner give them, or wrap them in "
+            f"mpcrt.public if they may be published (up to {CLOSURE_BYTES} bytes in all are without)"
+        )
 
 
 def _unknown(arguments: list[Any], leaves: Leaves) -> list[Any]:
