@@ -1,7 +1,8 @@
 """Agreement: every call, the same at every party, or the run ends at the first that differs.
 
 For call n each party with the program sends every process one message: a digest of the message before it, a
-description for people, and the commands that follow from the call. Equal bytes mean agreement on everything up to call
+description for people, the commands that follow from the call, and its facts (digests of what was given to it and of
+what is computed beside the plan; `facts.py`). Equal bytes mean agreement on everything up to call
 n. Beside the body travels what need not be equal: counters and dropped wires; and, as buffers of their own, plans for
 those who have no program.
 """
@@ -9,8 +10,10 @@ those who have no program.
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import msgpack
@@ -19,6 +22,7 @@ import numpy as np
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.plan import Plan
 from mpcrt.runtime.commands import MAX_BODY, Command, decode, encode, pack, unpack
+from mpcrt.runtime.facts import ARGUMENT, Fact
 from mpcrt.transport.link import Address, Kind, Link
 
 MAX_EXTRAS = 1 << 22
@@ -26,6 +30,8 @@ MAX_RELEASED = 1 << 14
 MAX_PLANS = 1 << 30
 """Bytes of the plans that come with one call."""
 DIFFERENCE_LIMIT = 1 << 24
+FACT_BYTES = 16
+MAX_FACTS = 1 << 12
 
 
 @dataclass
@@ -71,16 +77,23 @@ class Ledger:
         self._settled = 0
         self.counters: dict[str, list[int]] = {}
         self.plans: dict[int, Plan] = {}
+        self.salt = b""
+        """What facts are hashed with. The dealer, who sees them too, does not know it, or it could try values."""
 
     def announce(
-        self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes]
-    ) -> None:
+        self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes],
+        facts: Sequence[Fact] = (),
+    ) -> None:  # fmt: skip
         """Send call `number` to everybody; `plans` go only to those without a program.
 
         Raises UsageError for a call with more values than one message describes.
         """
         rows = encode(commands)
-        body = pack([number, self._digest, description, rows])
+        if len(facts) > MAX_FACTS:
+            rest = hashlib.sha256(b"".join([d for _, d in facts[MAX_FACTS - 1 :]])).digest()
+            facts = [*facts[: MAX_FACTS - 1], (f"a later {ARGUMENT}", rest)]
+        shown = [[what[:200], hmac.digest(self.salt, d, "sha256")[:FACT_BYTES]] for what, d in facts]
+        body = pack([number, self._digest, description, rows, shown])
         if len(body) > MAX_BODY:
             raise UsageError(f"call {number} brings too many values at once; stack some of its {len(rows)} arrays")
         beside, address = extras.encode(), Address(Kind.STEP, number)
@@ -112,10 +125,16 @@ class Ledger:
             self._differ(peer, number, read_body(body, peer), read_body(mine, self._link.name))
 
     def _differ(self, peer: str, number: int, theirs: tuple, mine: tuple) -> None:
-        (_, _, their_text, their_rows), (_, _, my_text, my_rows) = theirs, mine
+        (_, _, their_text, their_rows, their_facts), (_, _, my_text, my_rows, my_facts) = theirs, mine
         if their_text != my_text:
             raise DisagreementError(
                 f"the parties run different programs: call {number} is {my_text} here and {their_text} at {peer}"
+            )
+        pairs = zip_longest(my_facts, their_facts, fillvalue=("its arguments", b""))
+        different = [a[0] for a, b in pairs if list(a) != list(b)]
+        for what in [w for w in different if ARGUMENT in w][:1]:
+            raise DisagreementError(
+                f"call {number}, {my_text}: {what} is another here than at {peer} (digests of arguments are compared)"
             )
         for mine_, theirs_ in zip(my_rows, their_rows, strict=False):
             if mine_ != theirs_ and mine_[0] == theirs_[0] == "run":
@@ -129,6 +148,8 @@ class Ledger:
             raise DisagreementError(
                 f"call {number}, {my_text}, has {len(my_rows)} steps here and {len(their_rows)} at {peer}"
             )
+        if different:
+            raise DisagreementError(f"call {number}, {my_text}: {different[0]} differs between this process and {peer}")
         raise DisagreementError(f"{peer} has another history before call {number}, {my_text}, than this process")
 
     def _plan_difference(self, peer: str, number: int) -> str:
@@ -158,18 +179,27 @@ def _brief(row: list) -> str:
     return text if len(text) <= 200 else text[:200] + "..."
 
 
-def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list]:
-    """(number, digest, description, command rows) of a call's message. Raises ProtocolError."""
+def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list, list]:
+    """(number, digest, description, command rows, facts) of a call's message. Raises ProtocolError."""
     if (size := memoryview(data).nbytes) > MAX_BODY:
         raise ProtocolError(f"{peer} sent a call of {size} bytes; at most {MAX_BODY} are allowed")
     fields = unpack(data, f"call from {peer}")
-    good = isinstance(fields, list) and len(fields) == 4
+    good = isinstance(fields, list) and len(fields) == 5
     if not good or type(fields[0]) is not int or not isinstance(fields[1], bytes) or not isinstance(fields[2], str):
         raise ProtocolError(f"{peer} sent a malformed call")
     if not isinstance(fields[3], list) or not all(isinstance(row, list) and row for row in fields[3]):
         raise ProtocolError(f"{peer} sent a malformed call")
-    number, digest, text, rows = fields
-    return number, digest, text[:1000], rows
+    number, digest, text, rows, facts = fields
+    if not isinstance(facts, list) or len(facts) > MAX_FACTS or not all(map(_is_fact, facts)):
+        raise ProtocolError(f"{peer} sent a malformed call")
+    return number, digest, text[:1000], rows, facts
+
+
+def _is_fact(row: Any) -> bool:
+    return (
+        isinstance(row, list) and [type(v) for v in row] == [str, bytes]
+        and len(row[0]) <= 200 and len(row[1]) == FACT_BYTES
+    )  # fmt: skip
 
 
 class Follower:
@@ -192,7 +222,7 @@ class Follower:
         self.plans.clear()
         self.released.clear()
         first = self._receive(self._leader)
-        number, _, text, rows = read_body(first, self._leader)
+        number, _, text, rows, _ = read_body(first, self._leader)
         if number != self._number:
             raise ProtocolError(f"call {self._number} has number {number}")
         asked = decode(rows)

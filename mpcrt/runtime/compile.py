@@ -16,7 +16,7 @@ import numpy as np
 from mpcrt.errors import MpcrtError, TraceError, UsageError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
-from mpcrt.runtime import trees
+from mpcrt.runtime import facts, trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
 from mpcrt.runtime.placements import short_name
 
@@ -49,6 +49,7 @@ class Compiled:
     seconds: float
     function: Callable[..., Any]
     published: dict[Any, Any] = field(default_factory=dict)
+    facts: list[facts.Fact] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
 
     @cached_property
@@ -91,9 +92,14 @@ class Cache:
         """The compiled function, the flattened arguments' sources, and whether it was compiled just now."""
         fixed = {i % max(len(args), 1) for i in static}
         leaves = Leaves()
-        outlines = tuple([leaves.take(a) for i, a in enumerate(args) if i not in fixed])
+        outlines: list[Hashable] = []
+        ends: list[int] = []
+        for i, argument in enumerate(args):
+            if i not in fixed:
+                outlines.append(leaves.take(argument))
+                ends.append(len(leaves.sources))
         pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in sorted(fixed)])
-        key = _hashable(function), pinned, outlines, tuple(leaves.kinds), leaves.x64
+        key = _hashable(function), pinned, tuple(outlines), tuple(leaves.kinds), leaves.x64
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
@@ -103,6 +109,9 @@ class Cache:
         entry = self._compile(
             function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
         )
+        given = [i for i in range(len(args)) if i not in fixed]
+        kinds = {i: leaves.kinds[a:b] for i, a, b in zip(given, [0, *ends[:-1]], ends, strict=True)}
+        entry.facts = facts.of_compiled(entry, kinds, {i: args[i] for i in sorted(fixed)})
         self._entries[key] = entry
         if len(self._entries) > CACHE:
             self._entries.popitem(last=False)

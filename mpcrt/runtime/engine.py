@@ -28,6 +28,7 @@ from mpcrt.errors import (
 )
 from mpcrt.runtime import calls, commands, current, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
+from mpcrt.runtime.beginning import begin
 from mpcrt.runtime.commands import Command
 from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
@@ -122,6 +123,8 @@ class Engine:
         match call:
             case calls.Resolve():
                 self.resolve(call.value)
+            case calls.Begin():
+                self._begin(call)
             case calls.PartyCall():
                 self._party(call)
             case calls.Inject():
@@ -137,12 +140,19 @@ class Engine:
 
     # -- agreement
 
+    def _begin(self, call: calls.Begin) -> None:
+        same = self.session.config.same_program
+        self.ledger.salt = begin(self.up, self.roster.programs, call.files, call.arguments, same)
+        if self._others:
+            compared = f"program (source files: {len(call.files)}) and arguments" if same else "nothing of the program"
+            log.info("compared with %s before the first call: %s", " and ".join(self._others), compared)
+
     def announce(self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = ()) -> None:
         dropped = []
         while self.session.dropped and len(dropped) < MAX_RELEASED:
             dropped.append(self.session.dropped.popleft())
         extras = Extras(self.counters.mine(), dropped)
-        self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
+        self.ledger.announce(call.number, call.description, list(asked), extras, list(plans), call.facts)
         self.devices.release(dropped)
 
     def agree(self, call: calls.Call) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mpcrt.errors import ProtocolError
 from mpcrt.plan.types import Type
-from mpcrt.runtime import calls, inputs, trees
+from mpcrt.runtime import calls, facts, inputs, trees
 from mpcrt.runtime.arguments import Source, positional
 from mpcrt.runtime.commands import Publish, Run, Share
 from mpcrt.runtime.compile import Cache, Compiled
@@ -56,6 +56,7 @@ class SecureCalls:
                 compiled, sources, new = self._compiled[device].get(call.function, args, call.static)
         finally:
             self._session.set_tracing(None)
+        call.facts = [facts.of_sources(sources), *compiled.facts]
         if new:
             self._engine.profile.plan(compiled.traced.plan)
             self._tell_compiled(call, compiled)

@@ -9,8 +9,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
-from mpcrt.runtime import calls, current, trees
+from mpcrt.runtime import calls, current, facts, trees
 from mpcrt.runtime.counters import Statistics
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public, short_name
 from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
 
 OUTSTANDING = 16
+SNAPSHOT_BYTES = 1 << 16
 TICK = 0.2
 FINISH_SECONDS = 5.0
 
@@ -47,6 +50,10 @@ class Session:
         self._finished = False
         self._closed = False
 
+    def begin(self, files: Mapping[str, bytes], arguments: Sequence[str]) -> None:
+        """The program is imported, and main begins: the others' must be the same. See `calls.Begin`."""
+        self._enqueue(calls.Begin("the start of main()", "start", files, arguments))
+
     # -- placement calls
 
     def party_call(self, placement: Party, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Handle:
@@ -57,6 +64,7 @@ class Session:
         for handle in handles_in((args, kwargs)):
             self._require_here(handle, placement, name)
         call = calls.PartyCall(f"{full}({shown}) on {placement}", name, placement, function, args, dict(kwargs))
+        call.facts = facts.of_arguments(args, kwargs)  # now: main may change what it gave
         return self._submit(call, placement, f"result of {name}()")
 
     def secure_call(
@@ -66,6 +74,8 @@ class Session:
         self.require_device(placement.name)
         name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
+        fixed = {i % max(len(args), 1) for i in static}
+        args = tuple([a if i in fixed else snapshot(a) for i, a in enumerate(args)])
         handles = handles_in((args, kwargs))
         for handle in handles:
             at = handle.placement
@@ -288,6 +298,18 @@ class Session:
         if shape is not None and dtype is not None:
             return f"{dtype}[{','.join(map(str, shape))}]"
         return "None" if argument is None else type(argument).__name__
+
+
+def snapshot(tree: Any) -> Any:
+    """An argument with copies of its arrays, which main may change before the call runs. Larger ones are refused in
+    that place, unless they are marked as public."""
+    if type(tree) is np.ndarray:
+        return tree.copy() if tree.nbytes <= SNAPSHOT_BYTES else tree
+    if type(tree) is dict:
+        return {k: snapshot(v) for k, v in tree.items()}
+    if type(tree) in (list, tuple):
+        return type(tree)(snapshot(v) for v in tree)
+    return tree
 
 
 def handles_in(tree: Any) -> list[Handle]:
