@@ -3,8 +3,8 @@
 For call n each party with the program sends every process one message: a digest of the message before it, a
 description for people, the commands that follow from the call, and its facts (digests of what was given to it and of
 what is computed beside the plan; `facts.py`). Equal bytes mean agreement on everything up to call
-n. Beside the body travels what need not be equal: counters and dropped wires; and, as buffers of their own, plans for
-those who have no program.
+n. Beside the body travels what need not be equal: counters and dropped wires. A plan for those who have no program
+follows in a message of its own, from one party, once that party has found that all agree.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from itertools import zip_longest
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.plan import Plan
@@ -27,9 +26,11 @@ from mpcrt.transport.link import Address, Kind, Link
 
 MAX_EXTRAS = 1 << 22
 MAX_RELEASED = 1 << 14
-MAX_PLANS = 1 << 30
-"""Bytes of the plans that come with one call."""
+MAX_PLAN = 1 << 30
+"""Bytes of the plan that comes after one call."""
 DIFFERENCE_LIMIT = 1 << 24
+DIFFERENCE, PLAN = 1, 2
+"""Paths in the addresses of what follows a call's message: between parties whose plans differ, and to the others."""
 FACT_BYTES = 16
 MAX_FACTS = 1 << 12
 
@@ -81,10 +82,9 @@ class Ledger:
         """What facts are hashed with. The dealer, who sees them too, does not know it, or it could try values."""
 
     def announce(
-        self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes],
-        facts: Sequence[Fact] = (),
-    ) -> None:  # fmt: skip
-        """Send call `number` to everybody; `plans` go only to those without a program.
+        self, number: int, description: str, commands: list[Command], extras: Extras, facts: Sequence[Fact] = ()
+    ) -> None:
+        """Send call `number` to everybody.
 
         Raises UsageError for a call with more values than one message describes.
         """
@@ -98,9 +98,16 @@ class Ledger:
             raise UsageError(f"call {number} brings too many values at once; stack some of its {len(rows)} arrays")
         beside, address = extras.encode(), Address(Kind.STEP, number)
         for peer in self._order:
-            self._link.send(peer, address, body, beside, *(() if peer in self._others else plans))
+            self._link.send(peer, address, body, beside)
         self._bodies[number] = body
         self._digest = hashlib.sha256(body).digest()
+
+    def send_plan(self, number: int, plan: Plan) -> list[str]:
+        """The plan of an agreed call to those without a program, who are returned."""
+        receivers = [p for p in self._order if p not in self._others]
+        for peer in receivers:
+            self._link.send(peer, Address(Kind.STEP, number, PLAN), plan.encoded)
+        return receivers
 
     def agree(self, number: int, peers: Sequence[str] | None = None) -> None:
         """Wait for every call up to `number` of the others (or of `peers`), and compare. Raises DisagreementError."""
@@ -134,7 +141,8 @@ class Ledger:
         different = [a[0] for a, b in pairs if list(a) != list(b)]
         for what in [w for w in different if ARGUMENT in w][:1]:
             raise DisagreementError(
-                f"call {number}, {my_text}: {what} is another here than at {peer} (digests of arguments are compared)"
+                f"call {number}, {my_text}: {what} is another here than at {peer}; main gives functions the same at "
+                "all parties, and what one of them alone knows is made inside the function"
             )
         for mine_, theirs_ in zip(my_rows, their_rows, strict=False):
             if mine_ != theirs_ and mine_[0] == theirs_[0] == "run":
@@ -157,8 +165,8 @@ class Ledger:
         plan = self.plans.get(number)
         hashes = plan_hashes(plan) if plan is not None else []
         for other in self._others:
-            self._link.send(other, Address(Kind.STEP, number, 1), pack(hashes))
-        data = self._link.recv_one(peer, Address(Kind.STEP, number, 1), limit=DIFFERENCE_LIMIT)
+            self._link.send(other, Address(Kind.STEP, number, DIFFERENCE), pack(hashes))
+        data = self._link.recv_one(peer, Address(Kind.STEP, number, DIFFERENCE), limit=DIFFERENCE_LIMIT)
         theirs = unpack(data, f"plan difference from {peer}")
         if plan is None or not isinstance(theirs, list) or not theirs:
             return "; the function or what it closes over changed since its first call"
@@ -208,8 +216,6 @@ class Follower:
     def __init__(self, link: Link, programs: Sequence[str]) -> None:
         self._link, self._programs, self._leader = link, tuple(programs), programs[0]
         self._number = 0
-        self.plans: dict[str, bytes] = {}
-        """Plans that came with the last call, by fingerprint."""
         self.released: list[tuple[str, str, int]] = []
         """Wires dropped with the last call: (party, device, number)."""
 
@@ -219,7 +225,6 @@ class Follower:
         The first party's is read while the others' are on their way; theirs are only compared with it.
         """
         self._number += 1
-        self.plans.clear()
         self.released.clear()
         first = self._receive(self._leader)
         number, _, text, rows, _ = read_body(first, self._leader)
@@ -236,14 +241,18 @@ class Follower:
                 )
         return number, text, asked
 
+    def plan(self, fingerprint: str) -> bytes:
+        """The plan of the last call; its first party sends it when all agree. Raises ProtocolError for another."""
+        data = self._link.recv_one(self._leader, Address(Kind.STEP, self._number, PLAN), limit=MAX_PLAN).tobytes()
+        if hashlib.sha256(data).hexdigest() != fingerprint:
+            raise ProtocolError(f"call {self._number} runs plan {fingerprint[:8]}, but {self._leader} sent another")
+        return data
+
     def _receive(self, peer: str) -> bytes:
         """A party's message of this call; takes what came beside the body, which it gives."""
-        address = Address(Kind.STEP, self._number)
-        received = self._link.recv(peer, address, limit=MAX_BODY + MAX_EXTRAS + MAX_PLANS)
-        if len(received) < 2:
+        received = self._link.recv(peer, Address(Kind.STEP, self._number), limit=MAX_BODY + MAX_EXTRAS)
+        if len(received) != 2:
             raise ProtocolError(f"{peer} sent a malformed call")
-        body, extras, *plans = received
-        for plan in map(np.ndarray.tobytes, plans):
-            self.plans[hashlib.sha256(plan).hexdigest()] = plan
+        body, extras = received
         self.released += [(peer, device, wire) for device, wire in Extras.decode(extras, peer).released]
         return bytes(body)

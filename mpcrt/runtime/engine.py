@@ -147,12 +147,12 @@ class Engine:
             compared = f"program (source files: {len(call.files)}) and arguments" if same else "nothing of the program"
             log.info("compared with %s before the first call: %s", " and ".join(self._others), compared)
 
-    def announce(self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = ()) -> None:
+    def announce(self, call: calls.Call, asked: Sequence[Command] = ()) -> None:
         dropped = []
         while self.session.dropped and len(dropped) < MAX_RELEASED:
             dropped.append(self.session.dropped.popleft())
         extras = Extras(self.counters.mine(), dropped)
-        self.ledger.announce(call.number, call.description, list(asked), extras, list(plans), call.facts)
+        self.ledger.announce(call.number, call.description, list(asked), extras, call.facts)
         self.devices.release(dropped)
 
     def agree(self, call: calls.Call) -> None:
@@ -217,7 +217,7 @@ class Engine:
         assert call.result.types is not None
         if structure is not None:
             shown = trees.describe(structure, call.result.types)
-            log.info("%s() gave %s in %.2f s; it stays here", call.name, shown, took)
+            log.info("%s() gave %s in %.2f s; the others are told the shapes", call.name, shown, took)
         self._send_meta(call.result, self._others)
 
     def _plain(self, tree: Any) -> Any:

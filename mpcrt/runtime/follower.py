@@ -63,12 +63,10 @@ class Service:
                 self._link.recv(peer, Address(Kind.STEP, self.number), limit=1024)
 
     def _take_plans(self, asked: Sequence[Command]) -> None:
-        """Decode the plans that this call runs, as all who have the program agree; no others."""
+        """Decode the plans that this call runs for the first time, as all who have the program agree; no others."""
         for command in asked:
             if isinstance(command, Run) and command.fingerprint not in self._plans:
-                data = self._follower.plans.get(command.fingerprint)
-                if data is None:
-                    raise ProtocolError(f"call {self.number} runs plan {command.fingerprint[:8]}, which nobody sent")
+                data = self._follower.plan(command.fingerprint)
                 self._plans[command.fingerprint] = Plan.from_bytes(data, self._limits)
 
     def _take_dropped(self) -> None:

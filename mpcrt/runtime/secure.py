@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mpcrt.errors import ProtocolError
+from mpcrt.plan import Plan
 from mpcrt.plan.types import Type
 from mpcrt.runtime import calls, facts, inputs, trees
 from mpcrt.runtime.arguments import Source, positional
@@ -28,10 +29,11 @@ Words = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Asked:
-    """An input that a call brings to a device; `words` encodes it, at its provider."""
+    """An input that a call brings to a device; `words` encodes it, at its provider. `name`: what it is, for people."""
 
     command: Share | Publish
     words: Words | None
+    name: str
 
 
 class SecureCalls:
@@ -73,9 +75,14 @@ class SecureCalls:
             tuple([w.number for w in made]),
             self._session.offline,
         )
-        self._announce_plan(call, compiled, [*(a.command for a in asked), run])
-        if asked or new:
+        unknown = compiled.fingerprint not in self._shipped
+        if unknown:
+            self._engine.ledger.plans[call.number] = compiled.traced.plan
+        self._engine.announce(call, [*(a.command for a in asked), run])
+        if asked or new or unknown:
             self._engine.agree(call)
+            if unknown:
+                self._ship(call, compiled)
             self.provide(asked)
             started = time.monotonic()
         try:
@@ -99,15 +106,19 @@ class SecureCalls:
             scheduled.rounds, plan.fingerprint[:8], compiled.seconds,
         )  # fmt: skip
 
-    def _announce_plan(self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run]) -> None:
-        """The plan itself goes, once, from one party, to those without a program; the others compare fingerprints."""
-        plans = []
-        if compiled.fingerprint not in self._shipped:
-            self._shipped.add(compiled.fingerprint)
-            self._engine.ledger.plans[call.number] = compiled.traced.plan
-            if self._engine.roster.leader == self._session.me:
-                plans.append(compiled.traced.plan.encoded)
-        self._engine.announce(call, asked, plans)
+    def _ship(self, call: calls.SecureCall, compiled: Compiled) -> None:
+        """The plan itself goes, once and when all agree, from one party to those without a program."""
+        self._shipped.add(compiled.fingerprint)
+        if self._engine.roster.leader != self._session.me:
+            return
+        plan = compiled.traced.plan
+        if receivers := self._engine.ledger.send_plan(call.number, plan):
+            log.info(
+                "sent the plan of %s() (%s, %s) to %s, now that all parties agree", call.name, plan.fingerprint[:8],
+                trees.size(len(plan.encoded)), " and ".join(receivers),
+            )  # fmt: skip
+            for line in literals(plan):
+                log.info("with it, in the clear: %s", line)
 
     def _input(
         self, device: str, compiled: Compiled, sources: list[Source], index: int, plain: inputs.Plaintext,
@@ -135,13 +146,7 @@ class SecureCalls:
     ) -> Wire:  # fmt: skip
         wire = self._engine.wire(device)
         kind = Publish if type_.public else Share
-        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words))
-        shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
-        if words is not None:
-            how = "publishes" if type_.public else "shares, masked,"
-            log.info("%s %s (%s) of %s with %s", how, shown, trees.size(8 * type_.size), name, device)
-        else:
-            log.debug("%s provides %s of %s to %s", party, shown, name, device)
+        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words, name))
         return wire
 
     def publisher(self, device: str) -> str:
@@ -154,9 +159,40 @@ class SecureCalls:
         for each in asked:
             publish = isinstance(each.command, Publish)
             shape = list(each.command.type.shape)
+            log_input(each)
             with self._engine.profile.slice("input", "publish" if publish else "share", shape=shape):
                 array = each.words() if each.words is not None else None
                 if isinstance(each.command, Publish):
                     self._engine.devices.publish(each.command, array)
                 else:
                     self._engine.devices.share(each.command, array)
+
+
+def log_input(asked: Asked) -> None:
+    """Say, when it happens, that an input goes to its device: in the clear or masked."""
+    command, type_ = asked.command, asked.command.type
+    shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
+    if asked.words is not None:
+        how = "publishes" if isinstance(command, Publish) else "shares, masked,"
+        log.info("%s %s (%s) of %s with %s", how, shown, trees.size(8 * type_.size), asked.name, command.device)
+    else:
+        log.debug("%s provides %s of %s to %s", command.provider, shown, asked.name, command.device)
+
+
+def literals(plan: Plan) -> list[str]:
+    """The constants of a plan for people, each array and all single numbers together, with their sizes."""
+    found, numbers = [], 0
+    for i, node in enumerate(plan.nodes):
+        if node.op == "loop":
+            found += literals(node.attrs["body"])
+        if node.op != "constant":
+            continue
+        if len(node.attrs["data"]) <= 8:
+            numbers += 1
+            continue
+        line = plan.lines[i] if i < len(plan.lines) else ""
+        kind = "bits" if node.results[0].kind == "bit" else "numbers"
+        shape = "x".join(map(str, node.results[0].shape))
+        where = f", used at {line}" if line else ""
+        found.append(f"a constant of {shape} {kind} ({trees.size(len(node.attrs['data']))}){where}")
+    return [*found, f"{numbers} constants of one number each"] if numbers else found

@@ -129,6 +129,22 @@ def test_plain_arguments_of_party_functions_are_compared(world, mine, others):
     assert all(isinstance(e, DisagreementError | PeerFailed) for e in made.failures.values())
 
 
+def test_a_reveal_that_one_party_adds_opens_nothing(world):
+    """It is found at its own call; the calls before have run."""
+
+    def program(session):
+        y = spu(scaled)(rows(), alice(lambda: np.ones(6, np.float32))())
+        if session.me == "bob":
+            bob(print)(y.to(bob))
+        spu(scaled)(y, 2.0)
+
+    for parties in (2, 3):
+        made = world(program, parties)
+        assert set(made.failures) == {*("alice", "bob", "carol")[:parties], "dealer"}
+        assert any("call 4 is scaled" in str(e) and "#3.to(bob)" in str(e) for e in made.failures.values())
+        assert {e.link.statistics.total("sent", kind=Kind.REVEAL).messages for e in made.engines.values()} == {0}
+
+
 def test_the_values_behind_an_argument_are_compared(world):
     """Handles inside what a description shows by its type alone."""
 
@@ -336,10 +352,38 @@ def test_same_program_false_lets_programs_differ_and_calls_are_compared(launcher
     assert "call 1 is " in ended["alice"].err.splitlines()[-1]
 
 
-def test_the_same_program_in_other_folders_runs(launcher):
-    ended = companies(launcher, 3)
+def places(log, *texts):
+    """Where each text begins in a log, which has each once."""
+    assert [log.count(text) for text in texts] == [1] * len(texts), log
+    return [log.index(text) for text in texts]
+
+
+CONSTANTS = "import numpy as np\nC, D = np.array([2.5, 1, 0.5]), 1.5\ndef apply(w, x):\n    return (w * x + C) * D\n"
+
+
+def test_the_same_program_in_other_folders_runs_and_logs_say_things_when_they_happen(launcher):
+    changes = {name: {"helpers/net.py": CONSTANTS} for name in NAMES}
+    ended = companies(launcher, 3, changes)
     assert {e.code for e in ended.values()} == {0}, ended
-    assert "source files: 2" in ended["alice"].err
+    found = places(
+        ended["alice"].err, "compared with bob and carol before the first call: program (source files: 2)",
+        "weights() gave float32[3]", "apply() is a plan", "sent the plan of apply()", "a constant of 3 numbers (24 B)",
+        "shares, masked, 3 values",
+    )  # fmt: skip
+    assert found == sorted(found)
+    assert "stays here" not in ended["alice"].err and "sent the plan" not in ended["bob"].err
+    found = places(ended["bob"].err, "rows() gave", "shares, masked, 3 values", "learns result of apply()")
+    assert found == sorted(found)
+
+
+def test_logs_of_a_call_that_is_refused_say_nothing_of_inputs_or_plans(launcher):
+    """Its constant is bob's alone: nothing is shared, published or sent."""
+    changes = {"alice": {"helpers/net.py": CONSTANTS}, "bob": {"helpers/net.py": CONSTANTS.replace("2.5", "2.75")}}
+    ended = companies(launcher, 2, changes, same_program=False)
+    assert {e.code for e in ended.values()} == {4}, ended
+    assert "another plan" in ended["alice"].err
+    for e in ended.values():
+        assert not any(text in e.err for text in ("shares, masked", "publishes", "sent the plan", "in the clear"))
 
 
 def test_a_program_that_fails_at_import_or_exits_there_ends_all_at_once(launcher):
