@@ -4,10 +4,12 @@ import collections
 import dataclasses
 import enum
 import functools
+import hashlib
 import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +19,7 @@ import yaml
 
 import mpcrt
 from mpcrt.errors import DisagreementError, PeerFailed
+from mpcrt.runtime import programs
 from mpcrt.runtime.digests import digest
 from mpcrt.transport.link import Kind
 
@@ -390,6 +393,29 @@ def test_a_program_that_fails_at_import_or_exits_there_ends_all_at_once(launcher
     ended = companies(launcher, 2, {"bob": {"program.py": "import no_such_module\n"}})
     assert {name: e.code for name, e in ended.items()} == {"alice": 3, "bob": 1, "dealer": 3}
     assert max(e.seconds for e in ended.values()) < 60
-    leaving = "import sys\nsys.exit(0)\n"
-    ended = companies(launcher, 2, {"bob": {"program.py": leaving}, "alice": {"program.py": leaving}})
+    leaving = {"program.py": "import sys\nsys.exit(0)\n"}
+    ended = companies(launcher, 2, {"bob": leaving, "alice": leaving})
     assert {e.code for e in ended.values()} == {0}, ended
+    ended = companies(launcher, 2, {"bob": leaving}, same_program=False)
+    assert {e.code for e in ended.values()} == {4}, "alice goes on, and is not left waiting"
+
+
+def test_source_files_are_the_programs_own(tmp_path, monkeypatch):
+    """Neither installed packages nor virtual environments, extension modules, mpcrt, or what lies elsewhere."""
+    program = tmp_path / "work" / "program.py"
+    own = ["work/helper.py", "work/package/net.py"]
+    others = [
+        "work/.venv/lib/tool.py", "work/env/site-packages/tool2.py", "work/fast.so", "elsewhere.py", "work2/near.py",
+    ]  # fmt: skip
+    for path in ["work/program.py", "work/never_imported.py", *own, *others]:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(path)
+    (tmp_path / "work/.venv/pyvenv.cfg").write_text("")
+    for i, path in enumerate(["work/program.py", *own, *others]):
+        module = types.ModuleType(f"mine{i}")
+        module.__file__ = str(tmp_path / path)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    found = programs.files_of(program)
+    assert list(found) == ["", "helper.py", "package/net.py"]
+    assert found[""] == hashlib.sha256(b"work/program.py").digest()
+    assert list(programs.files_of(pathlib.Path(programs.__file__))) == [""], "mpcrt's release is compared instead"
