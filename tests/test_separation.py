@@ -134,8 +134,9 @@ def test_no_plaintext_leaf_occurs(records):
     assert looked > 100_000
 
 
-def test_a_perturbed_public_constant_is_refused(two_parties):
-    program = PROGRAMS / "constant.py"
+def test_a_perturbed_public_constant_is_refused(tmp_path):
+    """By the plan of the call, where the arguments that make it are not compared at the start."""
+    two_parties, program = cluster_file(tmp_path, 2, same_program=False), PROGRAMS / "constant.py"
     processes = {p: start(two_parties, p, program, c) for p, c in (("alice", "0.3"), ("bob", "0.30001"))}
     processes["dealer"] = start(two_parties, "dealer")
     ended = finish(processes)

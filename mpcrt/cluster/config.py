@@ -82,13 +82,15 @@ class TlsFiles:
 
 
 class ClusterConfig(_Model):
-    """A whole cluster file, checked. `tls` is paths, "off", or None (a local run mints throwaway certificates)."""
+    """A whole cluster file, checked. `tls` is paths, "off", or None (a local run mints throwaway certificates).
+    `same_program`: parties whose program files or arguments after `--` differ are refused at the start."""
 
     name: str
     parties: dict[str, Party]
     devices: dict[str, Device]
     timeouts: Timeouts = Timeouts()
     tls: TlsPaths | Literal["off"] | None = None
+    same_program: bool = True
     _source: Source = PrivateAttr(default=Source("cluster"))
 
     @property
@@ -165,6 +167,7 @@ class ClusterConfig(_Model):
             },
             "timeouts": {"connect": float(self.timeouts.connect), "idle": float(self.timeouts.idle)},
             "tls": self.tls_on,
+            "same_program": self.same_program,
         }
 
     def digest(self) -> bytes:
@@ -190,6 +193,8 @@ class ClusterConfig(_Model):
             data["tls"] = {k: v if k == "key_password_env" else str(root / v) for k, v in tls.items()}
         elif self.tls == "off":
             data["tls"] = "off"
+        if not self.same_program:
+            data["same_program"] = False
         return yaml.safe_dump(data, sort_keys=False)
 
     def replace(self, **fields: Any) -> "ClusterConfig":

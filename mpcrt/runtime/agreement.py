@@ -1,34 +1,41 @@
 """Agreement: every call, the same at every party, or the run ends at the first that differs.
 
 For call n each party with the program sends every process one message: a digest of the message before it, a
-description for people, and the commands that follow from the call. Equal bytes mean agreement on everything up to call
-n. Beside the body travels what need not be equal: counters and dropped wires; and, as buffers of their own, plans for
-those who have no program.
+description for people, the commands that follow from the call, and its facts (digests of what was given to it and of
+what is computed beside the plan; `facts.py`). Equal bytes mean agreement on everything up to call
+n. Beside the body travels what need not be equal: counters and dropped wires. A plan for those who have no program
+follows in a message of its own, from one party, once that party has found that all agree.
 """
 
 from __future__ import annotations
 
 import hashlib
+import hmac
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import msgpack
-import numpy as np
 
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
 from mpcrt.plan import Plan
 from mpcrt.runtime.commands import MAX_BODY, Command, decode, encode, pack, unpack
+from mpcrt.runtime.facts import ARGUMENT, Fact
 from mpcrt.runtime.refusals import KINDS
 from mpcrt.text import plain, quoted
 from mpcrt.transport.link import Address, Kind, Link
 
 MAX_EXTRAS = 1 << 22
 MAX_RELEASED = 1 << 14
-MAX_PLANS = 1 << 30
-"""Bytes of the plans that come with one call."""
+MAX_PLAN = 1 << 30
+"""Bytes of the plan that comes after one call."""
 DIFFERENCE_LIMIT = 1 << 24
+DIFFERENCE, PLAN = 1, 2
+"""Paths in the addresses of what follows a call's message: between parties whose plans differ, and to the others."""
+FACT_BYTES = 16
+MAX_FACTS = 1 << 12
 
 
 @dataclass
@@ -78,23 +85,36 @@ class Ledger:
         self.refused: dict[int, dict[str, str]] = {}
         """Who cannot give an input of a call, and the kind of the error there."""
         self.plans: dict[int, Plan] = {}
+        self.salt = b""
+        """What facts are hashed with. The dealer, who sees them too, does not know it, or it could try values."""
 
     def announce(
-        self, number: int, description: str, commands: list[Command], extras: Extras, plans: list[bytes]
+        self, number: int, description: str, commands: list[Command], extras: Extras, facts: Sequence[Fact] = ()
     ) -> None:
-        """Send call `number` to everybody; `plans` go only to those without a program.
+        """Send call `number` to everybody.
 
         Raises UsageError for a call with more values than one message describes.
         """
         rows = encode(commands)
-        body = pack([number, self._digest, description, rows])
+        if len(facts) > MAX_FACTS:
+            rest = hashlib.sha256(b"".join([d for _, d in facts[MAX_FACTS - 1 :]])).digest()
+            facts = [*facts[: MAX_FACTS - 1], (f"a later {ARGUMENT}", rest)]
+        shown = [[what[:200], hmac.digest(self.salt, d, "sha256")[:FACT_BYTES]] for what, d in facts]
+        body = pack([number, self._digest, description, rows, shown])
         if len(body) > MAX_BODY:
             raise UsageError(f"call {number} brings too many values at once; stack some of its {len(rows)} arrays")
         beside, address = extras.encode(), Address(Kind.STEP, number)
         for peer in self._order:
-            self._link.send(peer, address, body, beside, *(() if peer in self._others else plans))
+            self._link.send(peer, address, body, beside)
         self._bodies[number] = body
         self._digest = hashlib.sha256(body).digest()
+
+    def send_plan(self, number: int, plan: Plan) -> list[str]:
+        """The plan of an agreed call to those without a program, who are returned."""
+        receivers = [p for p in self._order if p not in self._others]
+        for peer in receivers:
+            self._link.send(peer, Address(Kind.STEP, number, PLAN), plan.encoded)
+        return receivers
 
     def agree(self, number: int, peers: Sequence[str] | None = None) -> None:
         """Wait for every call up to `number` of the others (or of `peers`), and compare. Raises DisagreementError."""
@@ -130,7 +150,7 @@ class Ledger:
             self._differ(peer, number, read_body(body, peer), read_body(mine, self._link.name))
 
     def _differ(self, peer: str, number: int, theirs: tuple, mine: tuple) -> None:
-        (_, _, their_text, their_rows), (_, _, my_text, my_rows) = theirs, mine
+        (_, _, their_text, their_rows, their_facts), (_, _, my_text, my_rows, my_facts) = theirs, mine
         if their_text != my_text:
             raise DisagreementError(
                 f"the parties run different programs: call {number} is {my_text} here and {their_text} at {peer}"
@@ -139,6 +159,13 @@ class Ledger:
         if fails[0] != fails[1]:
             here, there = [f"fails with {kind}" if kind else "does not fail" for kind in fails]
             raise DisagreementError(f"call {number}, {my_text}, {here} here and {there} at {peer}")
+        pairs = zip_longest(my_facts, their_facts, fillvalue=("its arguments", b""))
+        different = [a[0] for a, b in pairs if list(a) != list(b)]
+        for what in [w for w in different if ARGUMENT in w][:1]:
+            raise DisagreementError(
+                f"call {number}, {my_text}: {what} is another here than at {peer}; main gives functions the same at "
+                "all parties, and what one of them alone knows is made inside the function"
+            )
         for mine_, theirs_ in zip(my_rows, their_rows, strict=False):
             if mine_ != theirs_ and mine_[0] == theirs_[0] == "run":
                 where = self._plan_difference(peer, number)
@@ -151,6 +178,8 @@ class Ledger:
             raise DisagreementError(
                 f"call {number}, {my_text}, has {len(my_rows)} steps here and {len(their_rows)} at {peer}"
             )
+        if different:
+            raise DisagreementError(f"call {number}, {my_text}: {different[0]} differs between this process and {peer}")
         raise DisagreementError(f"{peer} has another history before call {number}, {my_text}, than this process")
 
     def _plan_difference(self, peer: str, number: int) -> str:
@@ -158,8 +187,8 @@ class Ledger:
         plan = self.plans.get(number)
         hashes = plan_hashes(plan) if plan is not None else []
         for other in self._others:
-            self._link.send(other, Address(Kind.STEP, number, 1), pack(hashes))
-        data = self._link.recv_one(peer, Address(Kind.STEP, number, 1), limit=DIFFERENCE_LIMIT)
+            self._link.send(other, Address(Kind.STEP, number, DIFFERENCE), pack(hashes))
+        data = self._link.recv_one(peer, Address(Kind.STEP, number, DIFFERENCE), limit=DIFFERENCE_LIMIT)
         theirs = unpack(data, f"plan difference from {peer}")
         if plan is None or not isinstance(theirs, list) or not theirs:
             return "; the function or what it closes over changed since its first call"
@@ -180,18 +209,27 @@ def _brief(row: list) -> str:
     return plain(", ".join([field if isinstance(field, str) else quoted(field) for field in row[:20]]), 200)
 
 
-def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list]:
-    """(number, digest, description, made plain, command rows) of a call's message. Raises ProtocolError."""
+def read_body(data: Any, peer: str) -> tuple[int, bytes, str, list, list]:
+    """(number, digest, description, made plain, command rows, facts) of a call's message. Raises ProtocolError."""
     if (size := memoryview(data).nbytes) > MAX_BODY:
         raise ProtocolError(f"{peer} sent a call of {size} bytes; at most {MAX_BODY} are allowed")
     fields = unpack(data, f"call from {peer}")
-    good = isinstance(fields, list) and len(fields) == 4
+    good = isinstance(fields, list) and len(fields) == 5
     if not good or type(fields[0]) is not int or not isinstance(fields[1], bytes) or not isinstance(fields[2], str):
         raise ProtocolError(f"{peer} sent a malformed call")
     if not isinstance(fields[3], list) or not all(isinstance(row, list) and row for row in fields[3]):
         raise ProtocolError(f"{peer} sent a malformed call")
-    number, digest, text, rows = fields
-    return number, digest, plain(text, 1000), rows
+    number, digest, text, rows, facts = fields
+    if not isinstance(facts, list) or len(facts) > MAX_FACTS or not all(map(_is_fact, facts)):
+        raise ProtocolError(f"{peer} sent a malformed call")
+    return number, digest, plain(text, 1000), rows, facts
+
+
+def _is_fact(row: Any) -> bool:
+    return (
+        isinstance(row, list) and [type(v) for v in row] == [str, bytes]
+        and len(row[0]) <= 200 and len(row[1]) == FACT_BYTES
+    )  # fmt: skip
 
 
 class Follower:
@@ -200,8 +238,6 @@ class Follower:
     def __init__(self, link: Link, programs: Sequence[str]) -> None:
         self._link, self._programs, self._leader = link, tuple(programs), programs[0]
         self._number = 0
-        self.plans: dict[str, bytes] = {}
-        """Plans that came with the last call, by fingerprint."""
         self.refused = False
         """Whether a party cannot give an input of the last call, which nobody executes then."""
         self.released: list[tuple[str, str, int]] = []
@@ -213,11 +249,10 @@ class Follower:
         The first party's is read while the others' are on their way; theirs are only compared with it.
         """
         self._number += 1
-        self.plans.clear()
         self.released.clear()
         self.refused = False
         first = self._receive(self._leader)
-        number, _, text, rows = read_body(first, self._leader)
+        number, _, text, rows, _ = read_body(first, self._leader)
         if number != self._number:
             raise ProtocolError(f"call {self._number} has number {number}")
         asked = decode(rows)
@@ -231,15 +266,19 @@ class Follower:
                 )
         return number, text, asked
 
+    def plan(self, fingerprint: str) -> bytes:
+        """The plan of the last call; its first party sends it when all agree. Raises ProtocolError for another."""
+        data = self._link.recv_one(self._leader, Address(Kind.STEP, self._number, PLAN), limit=MAX_PLAN).tobytes()
+        if hashlib.sha256(data).hexdigest() != fingerprint:
+            raise ProtocolError(f"call {self._number} runs plan {fingerprint[:8]}, but {self._leader} sent another")
+        return data
+
     def _receive(self, peer: str) -> bytes:
         """A party's message of this call; takes what came beside the body, which it gives."""
-        address = Address(Kind.STEP, self._number)
-        received = self._link.recv(peer, address, limit=MAX_BODY + MAX_EXTRAS + MAX_PLANS)
-        if len(received) < 2:
+        received = self._link.recv(peer, Address(Kind.STEP, self._number), limit=MAX_BODY + MAX_EXTRAS)
+        if len(received) != 2:
             raise ProtocolError(f"{peer} sent a malformed call")
-        body, extras, *plans = received
-        for plan in map(np.ndarray.tobytes, plans):
-            self.plans[hashlib.sha256(plan).hexdigest()] = plan
+        body, extras = received
         beside = Extras.decode(extras, peer)
         self.released += [(peer, device, wire) for device, wire in beside.released]
         self.refused = self.refused or bool(beside.refused)

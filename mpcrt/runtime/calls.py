@@ -1,11 +1,13 @@
-"""What `main` asks for, as the engine takes it. Each but Resolve has a number and a description that all share."""
+"""What `main` asks for, as the engine takes it. Each but Resolve and Begin has a number and a description that
+all share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from mpcrt.runtime.facts import Fact
 from mpcrt.runtime.placements import Party, Placement, Spu
 from mpcrt.runtime.values import Handle, Value
 
@@ -13,6 +15,7 @@ from mpcrt.runtime.values import Handle, Value
 @dataclass(eq=False)
 class Call:
     """`description` is for agreement and people: kind, placement, function, argument structure. `name` is short.
+    `facts` are compared too: digests of what the description does not show.
 
     Set once the call is announced: `sure`, nothing can keep it from being run; `needs`, the wires (device, number) of
     earlier calls that it takes; `light`, what the dealer sends for it is little; `provided`, nobody has to bring an
@@ -23,6 +26,7 @@ class Call:
     name: str
     number: int = field(default=0, init=False)
     result: Value = field(init=False, repr=False)
+    facts: list[Fact] = field(default_factory=list, init=False, repr=False)
     handles: list[Handle] = field(default_factory=list, init=False, repr=False)
     """Those in its arguments."""
     sure: bool = field(default=False, init=False)
@@ -65,6 +69,16 @@ class Inject(Call):
 
     placement: Party
     tree: Any
+
+
+@dataclass(eq=False)
+class Begin(Call):
+    """The program is imported, and main begins; compared with the others before any call, without a number.
+
+    `files`: digests of its source files by name; `arguments`: those after `--`."""
+
+    files: Mapping[str, bytes]
+    arguments: Sequence[str]
 
 
 @dataclass(eq=False)

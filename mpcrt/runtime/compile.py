@@ -17,7 +17,7 @@ from mpcrt.errors import MpcrtError, TraceError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.protocols import cost
-from mpcrt.runtime import trees
+from mpcrt.runtime import facts, trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
 from mpcrt.runtime.commands import Ahead
 from mpcrt.runtime.placements import short_name
@@ -52,6 +52,7 @@ class Compiled:
     seconds: float
     function: Callable[..., Any]
     published: dict[Any, Any] = field(default_factory=dict)
+    facts: list[facts.Fact] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
     last: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     ahead: Ahead | None = None
@@ -113,26 +114,36 @@ class Cache:
         self, function: Callable, args: Sequence[Any], static: Sequence[int]
     ) -> tuple[Compiled, list[Source], bool]:
         """The compiled function, the flattened arguments' sources, and whether it was compiled just now."""
-        key, leaves, fixed = self._key(function, args, static)
+        key, leaves, ends = self._key(function, args, static)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
             return entry, leaves.sources, False
+        check_published(function, leaves.sources)
+        fixed = set(static)
         rest = iter(_unknown([a for i, a in enumerate(args) if i not in fixed], leaves))
         entry = self._compile(
             function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
         )
+        given = [i for i in range(len(args)) if i not in fixed]
+        kinds = {i: leaves.kinds[a:b] for i, a, b in zip(given, [0, *ends[:-1]], ends, strict=True)}
+        entry.facts = facts.of_compiled(entry, kinds, {i: args[i] for i in sorted(fixed)})
         self._entries[key] = entry
         if len(self._entries) > CACHE:
             self._entries.popitem(last=False)
         return entry, leaves.sources, True
 
-    def _key(self, function: Callable, args: Sequence[Any], static: Sequence[int]) -> tuple[Hashable, Leaves, set[int]]:
-        fixed = {i % max(len(args), 1) for i in static}
-        leaves = Leaves()
-        outlines = tuple([leaves.take(a) for i, a in enumerate(args) if i not in fixed])
-        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in sorted(fixed)])
-        return (_hashable(function), pinned, outlines, tuple(leaves.kinds), leaves.x64), leaves, fixed
+    def _key(
+        self, function: Callable, args: Sequence[Any], static: Sequence[int]
+    ) -> tuple[Hashable, Leaves, list[int]]:
+        """The key of a call, the leaves of its arguments, and where those of each traced argument end."""
+        leaves, outlines, ends = Leaves(), [], []
+        for i, argument in enumerate(args):
+            if i not in static:
+                outlines.append(leaves.take(argument))
+                ends.append(len(leaves.sources))
+        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in static])
+        return (_hashable(function), pinned, tuple(outlines), tuple(leaves.kinds), leaves.x64), leaves, ends
 
     def _compile(self, function: Callable, args: list[Any], static: list[int]) -> Compiled:
         from mpcrt.tracing import trace
@@ -151,6 +162,24 @@ class Cache:
         types = tuple(trees.LeafType(tuple(shape), np.dtype(dtype).name) for shape, dtype in traced.out_avals)
         structure, _ = trees.flatten(traced.unflatten(list(range(len(types)))))
         return Compiled(traced, scheduled, structure, types, time.perf_counter() - start, function)
+
+
+def check_published(function: Callable, sources: Sequence[Source]) -> None:
+    """Arrays that every party gives become constants of the plan, which every party and the dealer reads: the rule for
+    closures holds for them too, all of one call together. Raises TraceError."""
+    from mpcrt.tracing.graph import CLOSURE_BYTES
+    from mpcrt.tracing.types import is_public
+
+    arrays = [np.asarray(s.constant) for s in sources if s.value is None and not is_public(s.constant)]
+    total = sum([a.nbytes for a in arrays if a.ndim])
+    if total > CLOSURE_BYTES:
+        largest = max(arrays, key=lambda a: a.nbytes)
+        among = f", the largest of them {largest.dtype}{list(largest.shape)}" if len(arrays) > 1 else ""
+        raise TraceError(
+            f"{short_name(function)}() has arguments of {total} bytes that no party owns{among}; they would be "
+            "published to every party and the dealer. Let a function of their owner give them, or wrap them in "
+            f"mpcrt.public if they may be published (up to {CLOSURE_BYTES} bytes in all are without)"
+        )
 
 
 def _unknown(arguments: list[Any], leaves: Leaves) -> list[Any]:

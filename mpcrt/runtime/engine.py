@@ -28,6 +28,7 @@ from mpcrt.errors import (
 from mpcrt.protocols import Awaited, Work, to_the_end
 from mpcrt.runtime import calls, commands, current, nodes, programs, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
+from mpcrt.runtime.beginning import begin
 from mpcrt.runtime.commands import Command
 from mpcrt.runtime.counters import Counters
 from mpcrt.runtime.executor import Devices
@@ -194,6 +195,8 @@ class Engine:
                 yield from self.moves.call(call)
             case calls.Resolve():
                 self.resolve(call.value)
+            case calls.Begin():
+                self._begin(call)
             case calls.PartyCall():
                 self._party(call)
             case calls.Inject():
@@ -205,17 +208,21 @@ class Engine:
 
     # -- agreement
 
-    def announce(
-        self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = (),
-        refusal: MpcrtError | None = None,
-    ) -> None:  # fmt: skip
+    def _begin(self, call: calls.Begin) -> None:
+        same = self.session.config.same_program
+        self.ledger.salt = begin(self.up, self.roster.programs, call.files, call.arguments, same)
+        if self._others:
+            compared = f"program (source files: {len(call.files)}) and arguments" if same else "nothing of the program"
+            log.info("compared with %s before the first call: %s", " and ".join(self._others), compared)
+
+    def announce(self, call: calls.Call, asked: Sequence[Command] = (), refusal: MpcrtError | None = None) -> None:
         """Tell everybody of a call. `refusal`: why this party cannot give an input of it."""
         dropped = []
         while self.session.dropped and len(dropped) < MAX_RELEASED:
             dropped.append(self.session.dropped.popleft())
         extras = Extras(self.counters.mine(), dropped, kind_of(refusal) or "" if refusal is not None else "")
         try:
-            self.ledger.announce(call.number, call.description, list(asked), extras, list(plans))
+            self.ledger.announce(call.number, call.description, list(asked), extras, call.facts)
         except UsageError:
             self.session.dropped.extendleft(reversed(dropped))
             raise
@@ -308,7 +315,7 @@ class Engine:
         assert call.result.types is not None
         if result is not None:
             shown = trees.describe(call.result.structure, call.result.types)
-            log.info("%s() gave %s in %.2f s; it stays here", call.name, shown, took)
+            log.info("%s() gave %s in %.2f s; the others are told the shapes", call.name, shown, took)
         self._send_meta(call.result, self._others)
 
     def set_plain(self, value: Value, tree: Any, name: str) -> None:

@@ -47,7 +47,8 @@ class Service:
         while True:
             self.number, self.text = self.number + 1, ""
             self.number, self.text, asked = self._follower.next()
-            self._take_plans(asked)
+            if not self._follower.refused:  # the plan of a call that is skipped is not sent
+                self._take_plans(asked)
             self._take_dropped()
             with self._profile.call(self.number, self.text):
                 for command in asked:
@@ -65,12 +66,10 @@ class Service:
                 self._link.recv(peer, Address(Kind.STEP, self.number), limit=1024)
 
     def _take_plans(self, asked: Sequence[Command]) -> None:
-        """Decode the plans that this call runs, as all who have the program agree; no others."""
+        """Decode the plans that this call runs for the first time, as all who have the program agree; no others."""
         for command in asked:
             if isinstance(command, Run) and command.fingerprint not in self._plans:
-                data = self._follower.plans.get(command.fingerprint)
-                if data is None:
-                    raise ProtocolError(f"call {self.number} runs plan {command.fingerprint[:8]}, which nobody sent")
+                data = self._follower.plan(command.fingerprint)
                 self._plans[command.fingerprint] = Plan.from_bytes(data, self._limits)
 
     def _take_dropped(self) -> None:

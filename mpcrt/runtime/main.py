@@ -169,7 +169,7 @@ def run_program(
     token = current.session.set(session)
     try:
         with ends_in_child("main()"):
-            run_main(program, arguments)
+            run_main(session, program, arguments)
         session.finish()
         return 0
     except BaseException as error:
@@ -201,15 +201,22 @@ def leave(failure: BaseException) -> None:
     atexit.register(end)
 
 
-def run_main(program: Path, arguments: Sequence[str]) -> None:
-    """Import the program and run its main; sys.exit() in it is an end like any other."""
+def run_main(session: Session, program: Path, arguments: Sequence[str]) -> None:
+    """Import the program, let it be compared with the others', and run its main; sys.exit() in it is an end like any
+    other."""
     sys.argv = [str(program), *arguments]
     try:
         try:
-            module = programs.load(program)
+            main = programs.main_of(programs.load(program), program)
+        except SystemExit:
+            session.begin(programs.files_of(program), arguments)  # the others wait for it before they end
+            raise
+        except MpcrtError:
+            raise
         except Exception as error:
             raise as_failure(error, f"importing {program.name}", UserFunctionError) from error
-        programs.call_main(programs.main_of(module, program), arguments)
+        session.begin(programs.files_of(program), arguments)
+        programs.call_main(main, arguments)
     except SystemExit as end:
         if end.code in (None, 0):
             return

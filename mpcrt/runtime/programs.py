@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import importlib.util
 import inspect
 import sys
+import sysconfig
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +28,29 @@ def load(path: Path) -> ModuleType:
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
+
+
+def files_of(path: Path) -> dict[str, bytes]:
+    """Digests of the program's source: its file under "", and by relative path what it has imported from its folder and
+    the folders in it, without installed packages and mpcrt. What a function imports later is not among them."""
+    path = Path(path).absolute()
+    root = path.parent
+    installed = {Path(sysconfig.get_paths()[key]).absolute() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
+    installed.add(Path(__file__).absolute().parents[1])
+    found = {"": path}
+    for module in list(sys.modules.values()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or not file.endswith(".py"):
+            continue
+        source = Path(file).absolute()
+        if source == path or not source.is_relative_to(root):
+            continue
+        folders = [p for p in source.parents if p.is_relative_to(root)]
+        inside = {"site-packages", "dist-packages"}.intersection(source.relative_to(root).parts)
+        if inside or not installed.isdisjoint(source.parents) or any((p / "pyvenv.cfg").exists() for p in folders):
+            continue
+        found[source.relative_to(root).as_posix()] = source
+    return {name: hashlib.sha256(file.read_bytes()).digest() for name, file in sorted(found.items())}
 
 
 def main_of(module: ModuleType, path: Path) -> Callable[..., Any]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mpcrt.errors import InputError, MpcrtError, ProtocolError, UserFunctionError
+from mpcrt.plan import Plan
 from mpcrt.plan.types import PUBLIC, Type
 from mpcrt.protocols import Work, at_once
-from mpcrt.runtime import calls, inputs, trees
+from mpcrt.runtime import calls, facts, inputs, trees
 from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Ahead, Publish, Run, Share
 from mpcrt.runtime.compile import Cache, Compiled
@@ -30,10 +31,11 @@ Words = Callable[[], np.ndarray]
 
 @dataclass(frozen=True)
 class Asked:
-    """An input that a call brings to a device; `words` encodes it, at its provider."""
+    """An input that a call brings to a device; `words` encodes it, at its provider. `name`: what it is, for people."""
 
     command: Share | Publish
     words: Words | None
+    name: str
     kept: dict[Any, Wire]
     key: Hashable
 
@@ -76,6 +78,7 @@ class SecureCalls:
                 compiled, sources, new = self._compiled[device].get(call.function, call.args, call.static)
         finally:
             self._session.set_tracing(None)
+        call.facts = [facts.of_sources(sources), *compiled.facts]
         if new:
             self._engine.profile.plan(compiled.traced.plan)
             self._tell_compiled(call, compiled)
@@ -91,18 +94,24 @@ class SecureCalls:
         device = call.placement.name
         wires = [self._input(device, compiled, sources, i, plain, asked) for i in range(len(compiled.origins))]
         made = [self._engine.wire(device) for _ in compiled.output_types]
-        run = self._command(device, compiled, wires, made, bool(asked or new))
+        unknown = compiled.fingerprint not in self._shipped
+        new = bool(asked) or new or unknown
+        run = self._command(device, compiled, wires, made, new)
         words, refusal = self.encode(asked)
-        self._announce_plan(call, compiled, [*(a.command for a in asked), run], refusal)
+        if unknown:
+            self._engine.ledger.plans[call.number] = compiled.traced.plan
+        self._engine.announce(call, [*(a.command for a in asked), run], refusal)
         brought = {a.command.wire for a in asked}
         call.needs = [(device, number) for number in run.inputs if number not in brought]
-        call.light, call.sure, call.provided = compiled.light, not (asked or new), not asked
+        call.light, call.sure, call.provided = compiled.light, not new, not asked
         if call.sure:
             self._describe(call, compiled, made)
-        yield self._engine.agreement(call) if asked or new else at_once
-        if asked or new:
+        yield self._engine.agreement(call) if new else at_once
+        if new:
             self._engine.agree(call, refusal)
             call.sure = True
+            if unknown:
+                self._ship(call, compiled)
             self._describe(call, compiled, made)
             yield from self.provide(asked, words)
             started = time.monotonic()
@@ -145,17 +154,19 @@ class SecureCalls:
             scheduled.rounds, plan.fingerprint[:8], compiled.seconds,
         )  # fmt: skip
 
-    def _announce_plan(
-        self, call: calls.SecureCall, compiled: Compiled, asked: list[Share | Publish | Run], refusal: MpcrtError | None
-    ) -> None:
-        """The plan itself goes, once, from one party, to those without a program; the others compare fingerprints."""
-        plans = []
-        if compiled.fingerprint not in self._shipped:
-            self._engine.ledger.plans[call.number] = compiled.traced.plan
-            if self._engine.roster.leader == self._session.me:
-                plans.append(compiled.traced.plan.encoded)
-        self._engine.announce(call, asked, plans, refusal)
+    def _ship(self, call: calls.SecureCall, compiled: Compiled) -> None:
+        """The plan itself goes, once and when all agree, from one party to those without a program."""
         self._shipped.add(compiled.fingerprint)
+        if self._engine.roster.leader != self._session.me:
+            return
+        plan = compiled.traced.plan
+        if receivers := self._engine.ledger.send_plan(call.number, plan):
+            log.info(
+                "sent the plan of %s() (%s, %s) to %s, now that all parties agree", call.name, plan.fingerprint[:8],
+                trees.size(len(plan.encoded)), " and ".join(receivers),
+            )  # fmt: skip
+            for line in literals(plan):
+                log.info("with it, in the clear: %s", line)
 
     def _input(
         self, device: str, compiled: Compiled, sources: list[Source], index: int, plain: inputs.Plaintext,
@@ -182,13 +193,7 @@ class SecureCalls:
     ) -> Wire:  # fmt: skip
         wire = kept[key] = self._engine.wire(device)
         kind = Publish if type_.public else Share
-        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words, kept, key))
-        shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
-        if words is not None:
-            how = "publishes" if type_.public else "shares, masked,"
-            log.info("%s %s (%s) of %s with %s", how, shown, trees.size(8 * type_.size), name, device)
-        else:
-            log.debug("%s provides %s of %s to %s", party, shown, name, device)
+        asked.append(Asked(kind(device, self._engine.step(), wire.number, party, type_), words, name, kept, key))
         return wire
 
     def publisher(self, device: str) -> str:
@@ -232,8 +237,39 @@ class SecureCalls:
     def _bring(self, each: Asked, array: np.ndarray | None) -> None:
         publish = isinstance(each.command, Publish)
         shape = list(each.command.type.shape)
+        log_input(each)
         with self._engine.profile.slice("input", "publish" if publish else "share", shape=shape):
             if isinstance(each.command, Publish):
                 self._engine.devices.publish(each.command, array)
             else:
                 self._engine.devices.share(each.command, array)
+
+
+def log_input(asked: Asked) -> None:
+    """Say, when it happens, that an input goes to its device: in the clear or masked."""
+    command, type_ = asked.command, asked.command.type
+    shown = f"{'x'.join(map(str, type_.shape)) or 'scalar'} {'bits' if type_.kind == 'bit' else 'values'}"
+    if asked.words is not None:
+        how = "publishes" if isinstance(command, Publish) else "shares, masked,"
+        log.info("%s %s (%s) of %s with %s", how, shown, trees.size(8 * type_.size), asked.name, command.device)
+    else:
+        log.debug("%s provides %s of %s to %s", command.provider, shown, asked.name, command.device)
+
+
+def literals(plan: Plan) -> list[str]:
+    """The constants of a plan for people, each array and all single numbers together, with their sizes."""
+    found, numbers = [], 0
+    for i, node in enumerate(plan.nodes):
+        if node.op == "loop":
+            found += literals(node.attrs["body"])
+        if node.op != "constant":
+            continue
+        if len(node.attrs["data"]) <= 8:
+            numbers += 1
+            continue
+        line = plan.lines[i] if i < len(plan.lines) else ""
+        kind = "bits" if node.results[0].kind == "bit" else "numbers"
+        shape = "x".join(map(str, node.results[0].shape))
+        where = f", used at {line}" if line else ""
+        found.append(f"a constant of {shape} {kind} ({trees.size(len(node.attrs['data']))}){where}")
+    return [*found, f"{numbers} constants of one number each"] if numbers else found

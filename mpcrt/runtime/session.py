@@ -8,8 +8,10 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
-from mpcrt.runtime import calls, current, nodes
+from mpcrt.runtime import calls, current, facts, nodes
 from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.counters import Statistics
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, Static, function_name, public, short_name
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
 
 OUTSTANDING = 16
+SNAPSHOT_BYTES = 1 << 16
 TICK = 0.2
 FINISH_SECONDS = 5.0
 
@@ -51,6 +54,10 @@ class Session:
         self._finished = False
         self._closed = False
 
+    def begin(self, files: Mapping[str, bytes], arguments: Sequence[str]) -> None:
+        """The program is imported, and main begins: the others' must be the same. See `calls.Begin`."""
+        self._enqueue(calls.Begin("the start of main()", "start", files, arguments))
+
     # -- placement calls
 
     def party_call(self, placement: Party, function: Callable, args: tuple, kwargs: Mapping[str, Any]) -> Handle:
@@ -62,6 +69,7 @@ class Session:
         for handle in handles:
             self._require_here(handle, placement, name)
         call = calls.PartyCall(f"{full}({shown}) on {placement}", name, placement, function, args, dict(kwargs))
+        call.facts = facts.of_arguments(args, kwargs)  # now: main may change what it gave
         return self._submit(call, placement, f"result of {name}()", handles)
 
     def secure_call(
@@ -72,6 +80,7 @@ class Session:
         name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
         function, given, fixed = by_position(function, static, args, kwargs)
+        given = tuple([a if i in fixed else snapshot(a) for i, a in enumerate(given)])
         handles = handles_in(given)
         for handle in handles:
             at = handle.placement
@@ -350,6 +359,18 @@ class Session:
         if shape is not None and dtype is not None:
             return f"{dtype}[{','.join(map(str, shape))}]"
         return "None" if argument is None else type(argument).__name__
+
+
+def snapshot(tree: Any) -> Any:
+    """An argument with copies of its arrays, which main may change before the call runs. Larger ones are refused in
+    that place, unless they are marked as public."""
+    if type(tree) is np.ndarray:
+        return tree.copy() if tree.nbytes <= SNAPSHOT_BYTES else tree
+    if type(tree) is dict:
+        return {k: snapshot(v) for k, v in tree.items()}
+    if type(tree) in (list, tuple):
+        return type(tree)(snapshot(v) for v in tree)
+    return tree
 
 
 def exit_code(failure: BaseException) -> int:

@@ -47,7 +47,7 @@ def run_ahead(graph: Graph, loop: Loop) -> Ahead:
     """The carries that constants alone decide, simulated; with them, the trips of a while loop."""
     fixed = {i for i, v in enumerate(loop.carry) if v.constant}
     while True:
-        scratch = Graph(graph.parties, graph.allowed, trips=1, depth=graph.depth + 1, parent=None)
+        scratch = Graph(graph.parties, graph.closures, trips=1, depth=graph.depth + 1, parent=None)
         carry = [probe(v, i in fixed, scratch.depth) for i, v in enumerate(loop.carry)]
         xs = [probe_row(v, scratch.depth) for v in loop.xs]
         results = scratch.inline(loop.body, [], [*loop.consts, *carry, *xs])

@@ -81,16 +81,41 @@ def constant(value: Any, dtype: Any = None) -> Var:
     return Var(array.shape, array.dtype, known=array)
 
 
+class Closures:
+    """The arrays that a function closes over. Each is published, so together they have at most CLOSURE_BYTES, except
+    those marked with `mpcrt.public` and those whose ids are in `allowed`."""
+
+    def __init__(self, allowed: frozenset[int] = frozenset()) -> None:
+        self._allowed = allowed
+        self._found: dict[int, Any] = {}
+
+    def admit(self, value: Any, line: str) -> None:
+        """Raises TraceError, with the line, for one array too many."""
+        size = getattr(value, "nbytes", 0)
+        if not np.ndim(value) or id(value) in self._allowed or id(value) in self._found or is_public(value):
+            return
+        self._found[id(value)] = value
+        total = sum(getattr(v, "nbytes", 0) for v in self._found.values())
+        if total > CLOSURE_BYTES:
+            shape, count = list(value.shape), len(self._found)
+            among = f", one of {count} arrays of {total} bytes in all" if count > 1 else ""
+            raise TraceError(
+                f"{line + ': ' if line else ''}the function closes over an array {value.dtype}{shape} of {size} "
+                f"bytes{among}, which would be published to every party; pass it as an argument of its owner, or wrap "
+                f"it in mpcrt.public (up to {CLOSURE_BYTES} bytes in all are published without)"
+            )
+
+
 class Graph:
-    """Equations in order. `allowed`: ids of closure arrays that may be published whatever their size. A loop's body has
+    """Equations in order. `closures`: the constants that may be published. A loop's body has
     its trips, its depth, and the graph around it, to which goes what does not change by trip."""
 
     def __init__(
-        self, parties: tuple[str, ...], allowed: frozenset[int] = frozenset(), trips: int | None = None, depth: int = 0,
+        self, parties: tuple[str, ...], closures: Closures, trips: int | None = None, depth: int = 0,
         parent: "Graph | None" = None,
     ) -> None:  # fmt: skip
         self.parties = parties
-        self.allowed = allowed
+        self.closures = closures
         self.trips = trips
         self.depth = depth
         self.parent = parent
@@ -165,14 +190,7 @@ class Graph:
 
     def closure(self, value: Any, line: str = "") -> Var:
         """A constant that the jaxpr carries."""
-        size = getattr(value, "nbytes", 0)
-        if size > CLOSURE_BYTES and id(value) not in self.allowed and not is_public(value):
-            shape = tuple(getattr(value, "shape", ()))
-            raise TraceError(
-                f"{line + ': ' if line else ''}the function closes over an array {value.dtype}{list(shape)} of {size} "
-                "bytes, which would be published to every party; pass it as an argument of its owner, or wrap it in "
-                "mpcrt.public"
-            )
+        self.closures.admit(value, line)
         if not isinstance(getattr(value, "dtype", np.dtype(float)), np.dtype):
             shape, dtype = tuple(value.shape), value.dtype  # a PRNG key: opaque, but public
             return self.apply(

@@ -146,7 +146,7 @@ def stack(graph: Graph, column: list[Var], line: str) -> Var:
 def rolled(graph: Graph, loop: Loop, fixed: dict[int, np.ndarray]) -> list[Var]:
     """One equation `loop`, whose inputs are what its body takes from outside."""
     trips = loop.trips or 0
-    inner = Graph(graph.parties, graph.allowed, trips=trips, depth=graph.depth + 1, parent=graph)
+    inner = Graph(graph.parties, graph.closures, trips=trips, depth=graph.depth + 1, parent=graph)
     carry = []
     for i, v in enumerate(loop.carry):
         if i in fixed:

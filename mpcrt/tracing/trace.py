@@ -10,7 +10,7 @@ from mpcrt.errors import InputError, TraceError
 from mpcrt.plan import Builder, Value
 from mpcrt.plan.types import PUBLIC, SECRET
 from mpcrt.tracing import hoist, jaxprs, rules  # noqa: F401  (rules register themselves)
-from mpcrt.tracing.graph import Graph, Var
+from mpcrt.tracing.graph import Closures, Graph, Var
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.types import Abstract, Public, Traced
 
@@ -43,7 +43,7 @@ def trace(
 
     jaxpr, shapes = jaxprs.make_jaxpr(flat, *[shape_of(x, i) for i, x in enumerate(leaves)])
     body, consts = jaxprs.closed(jaxpr)
-    graph = Graph(tuple(parties), allowed_constants | {id(x) for x in leaves})
+    graph = Graph(tuple(parties), Closures(allowed_constants | {id(x) for x in leaves}))
     params, wires = parameters(body, leaves, mode)
     outputs = graph.inline(body, [graph.closure(c) for c in consts], params)
     low = Lowering(Builder(fraction), graph, wires)

@@ -287,14 +287,15 @@ def seeds(name: str) -> list[bytes]:
             return _plans()
         case "call":
             rows = commands.encode(asked)  # type: ignore[arg-type]
-            body = commands.pack([1, bytes(32), "f(#1) on spu", rows])
+            body = commands.pack([1, bytes(32), "f(#1) on spu", rows, [["argument 1", bytes(16)]]])
             return [body, commands.pack(rows), Extras([1, 2], [("spu", 3)]).encode()]
         case "metadata":
             structure, leaves = trees.flatten({"a": [1.0, None], "b": (np.zeros(3), True)})
             return [trees.encode(structure, tuple(map(trees.leaf_type, leaves)))]
         case "hello":
             fields = [hello.PROTOCOL, "0.1.0", _config().canonical(), True, bytes(32), bytes(32)]
-            return [commands.pack(fields)]
+            start = [bytes(32), bytes(32), [["model/net.py", bytes(32)]], bytes(32)]
+            return [commands.pack(fields), commands.pack(start)]
         case "cluster":
             folder = Path(__file__).parents[2] / "cluster_configs"
             return [_config().to_yaml().encode(), (folder / "two_party.yaml").read_bytes()]

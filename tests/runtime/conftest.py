@@ -70,6 +70,7 @@ def run_world(
         current.session.set(session)
         chosen = program[name] if isinstance(program, dict) else program
         try:
+            session.begin({}, [])
             world.results[name] = chosen(session)
             session.finish()
         except BaseException as error:

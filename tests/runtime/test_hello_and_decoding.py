@@ -144,24 +144,58 @@ def test_a_tampered_call_is_refused_by_the_dealer_and_named(world):
     assert all(isinstance(e, PeerFailed) and e.code == 4 for n, e in made.failures.items() if n != "dealer")
 
 
-def test_a_workers_plan_comes_once_and_others_are_not_looked_at(world):
-    """A plan that no agreed call runs is neither decoded nor kept; one that is missing is named."""
-
-    def add(peer, address, arrays):
-        if peer == "dealer" and address.kind == 2 and address.call == 1:
-            return [*arrays, np.frombuffer(b"\xc1 not a plan", np.uint8)]
-        return arrays
-
-    def drop(peer, address, arrays):
-        return arrays[:2] if peer == "dealer" and address.kind == 2 else arrays
+def test_a_plan_leaves_when_all_agree_and_another_than_the_agreed_one_is_refused(world):
+    """By its hash, before it is decoded; what comes with a call unasked is refused as well."""
 
     def program(session):
         x = bob(lambda: np.ones(3, np.float32))()
-        return mpcrt.spu("spu")(lambda v: v + 1)(x).to(bob)
+        secure = mpcrt.spu("spu")(lambda v: v + 1)
+        secure(x).to(bob)
+        return secure(x).to(bob)
 
-    world(program, tamper={"bob": add}).check()
-    made = world(program, tamper={"alice": drop})
-    assert "runs plan" in str(made.failures["dealer"]) and "which nobody sent" in str(made.failures["dealer"])
+    def add(peer, address, arrays):
+        return [*arrays, arrays[0]] if peer == "dealer" and address[:3] == (2, 2, 0) else arrays
+
+    made = world(program, tamper={"bob": add})
+    assert "bob sent a malformed call" in str(made.failures["dealer"])
+
+    def change(peer, address, arrays):
+        return [np.frombuffer(b"\xc1 not a plan", np.uint8)] if address[:3] == (2, 2, 2) else arrays
+
+    made = world(program, tamper={"alice": change})
+    assert "runs plan" in str(made.failures["dealer"]) and "alice sent another" in str(made.failures["dealer"])
+
+    sent = []
+
+    def see(peer, address, arrays):
+        sent.append((peer, address[:3]))
+        return arrays
+
+    for parties, names in ((2, ("alice", "bob")), (3, ("alice", "bob", "carol"))):
+        sent.clear()
+        made = world(program, parties, tamper=dict.fromkeys(names, see)).check()
+        plans = [i for i, (_, address) in enumerate(sent) if address[0] == 2 and address[2] == 2]
+        assert [sent[i] for i in plans] == [("dealer", (2, 2, 2))], "once, of two calls"
+        announced = [i for i, (peer, address) in enumerate(sent) if peer == "alice" and address == (2, 2, 0)]
+        assert len(announced) == parties - 1 and max(announced) < plans[0]
+
+
+def test_a_plan_that_parties_do_not_agree_on_never_leaves(world):
+    sent = []
+
+    def see(peer, address, arrays):
+        sent.append((peer, address[:3]))
+        return arrays
+
+    def program(session):
+        x = bob(lambda: np.ones(3, np.float32))()
+        more = {"alice": 1.0}.get(session.me, 2.0)
+        return mpcrt.spu("spu")(lambda v: v + more)(x).to(bob)
+
+    for parties in (2, 3):
+        made = world(program, parties, tamper=dict.fromkeys(("alice", "bob"), see))
+        assert any(isinstance(e, DisagreementError) for e in made.failures.values())
+        assert sent and not [peer for peer, address in sent if peer == "dealer" and address[0] == 2 and address[2]]
 
 
 def wrong_steps(rows):
@@ -203,7 +237,7 @@ def test_all_parties_together_cannot_mislead_the_dealer(world, change, says):
     """The same changed call from everybody: step numbers only rise, a wire is made once, and names and sizes fit."""
 
     def tamper(peer, address, arrays):
-        if peer == "dealer" and address.kind == 2:
+        if peer == "dealer" and address.kind == 2 and not address.path:
             body = msgpack.unpackb(bytes(arrays[0]))
             before = msgpack.packb(body)
             if any(row[0] in ("run", "reveal") for row in body[3]):

@@ -130,7 +130,9 @@ def test_each_company_alone_and_a_function_that_fails(launcher):
 
 def test_companies_with_different_programs_are_refused(launcher):
     other = PROGRAM.replace("def predict(params, x)", "def guess(params, x)").replace("predict", "guess")
-    children = start_separately(launcher, launcher.cluster(), "show", others={"bob": other})
+    cluster = launcher.cluster()
+    cluster.write_text(cluster.read_text() + "same_program: false\n")  # or the files would be compared before any call
+    children = start_separately(launcher, cluster, "show", others={"bob": other})
     ended = {name: launcher.end(child) for name, child in children.items()}
     assert {name: e.code for name, e in ended.items()} == {"dealer": 4, "alice": 4, "bob": 4}
     last = ended["alice"].err.splitlines()[-1]  # in her own words, or in those of who told her first

@@ -109,7 +109,7 @@ def test_a_run_gives_one_file_of_all_parties(launcher, slices):
     assert steps["dealer"].keys() == {n for n, e in steps["dealer"].items() if e["args"].get("line")}, "merged lines"
 
     calls = [e["name"] for e in sorted(slices(data, parties["alice"], "call"), key=lambda e: e["ts"])]
-    assert calls[:3] == ["weights", "rows", "predict"] and "predict" in {
+    assert calls[:4] == ["the start of main", "weights", "rows", "predict"] and "predict" in {
         e["name"] for e in slices(data, parties["dealer"], "call")
     }
     assert [e["name"] for e in slices(data, parties["alice"], "python")] == ["weights()"]

@@ -316,6 +316,40 @@ def test_rule_9_large_closures_are_refused_unless_public(world):
     assert y.shape == (4, 200)
 
 
+BIG, SMALL = np.ones((4, 5000), np.float32), np.ones((4, 2100), np.float32)
+
+
+@pytest.mark.parametrize(
+    "given", [(BIG,), ({"w": [BIG]},), (SMALL, SMALL + 1), ([SMALL, (SMALL + 1, 2.0)],)],
+    ids=["one", "nested", "two", "nested twice"],
+)  # fmt: skip
+def test_rule_9_large_arguments_that_nobody_owns_are_refused_unless_public(world, given):
+    """Alone or together, at two and three parties: nothing leaves, the plan neither."""
+
+    def function(x, *rest):
+        return sum((jnp.sum(x[0, 0] * leaf) for leaf in jax.tree.leaves(rest)), jnp.zeros(()))
+
+    def program(session):
+        return spu(function)(rows(), *given).to(bob)
+
+    for parties in (2, 3):
+        made = world(program, parties)
+        errors = [e for e in made.failures.values() if not isinstance(e, PeerFailed)]
+        assert errors and all(isinstance(e, TraceError) for e in errors), made.failures
+        assert all("mpcrt.public" in str(e) and "function() has arguments of" in str(e) for e in errors)
+
+    def allowed(session):
+        got = []
+        marked = jax.tree.map(lambda a: mpcrt.public(a) if np.ndim(a) else a, given)
+        bob(got.append)(spu(function)(rows(), *marked).to(bob))
+        session.finish()
+        return got
+
+    (y,) = world(allowed).check().results["bob"]
+    want = function(rows.function(), *given)
+    assert abs(float(y) - float(want)) <= sum(np.size(leaf) for leaf in jax.tree.leaves(given)) * STEP
+
+
 def test_rule_11_dropped_handles_are_released_with_a_later_call(world):
     def program(session):
         for _ in range(5):

@@ -246,6 +246,24 @@ def test_large_closures_are_refused_unless_public():
     assert traced(lambda x, t: x @ t, x, table).plan.nodes
 
 
+def test_closures_are_counted_together_and_each_once():
+    """Layers that are small one by one are a model together; one that is used again is one."""
+    layers = [np.full((90, 90), k, np.float32) for k in range(3)]  # 32 KB each
+
+    def function(x):
+        for layer in layers:
+            x = jax.jit(lambda v, layer=layer: v @ layer)(x)
+        return x
+
+    x = abstract(np.ones(90, np.float32))
+    with pytest.raises(TraceError, match=r"one of 3 arrays of 97200 bytes in all.*mpcrt.public"):
+        traced(function, x)
+    layers[1:] = layers[:1] * 2
+    assert traced(function, x).plan.nodes
+    layers[1:] = [np.full((90, 90), 1, np.float32), Public(layers[0] + 1)]
+    assert traced(function, x).plan.nodes
+
+
 # -- errors
 
 
