@@ -39,13 +39,17 @@ class Relay:
 
     def err(self, name: str, line: str) -> None:
         """A line of a child's standard error, behind its name."""
+        self.note(name, line)
+        self._write("err", self._err or sys.stderr, self._prefixes.get(name, "") + line.rstrip("\n") + "\n")
+
+    def note(self, name: str, line: str) -> None:
+        """Remember what the line says of its child."""
         if line.strip():
             self.last[name] = line.rstrip()
         if line.startswith("mpcrt: ") or (line.startswith("{") and '"exit_code": ' in line):
             self.words[name] = line.rstrip()
         if found := _RUNS.search(line):
             self.began[name] = found[1]
-        self._write("err", self._err or sys.stderr, self._prefixes.get(name, "") + line.rstrip("\n") + "\n")
 
     def say(self, line: str) -> None:
         """A line of this process's own on standard error."""

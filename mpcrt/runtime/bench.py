@@ -52,8 +52,7 @@ class _Results(Relay):
             self._audience.repetition(int(line.removeprefix(bench_program.DONE)))
 
     def err(self, name: str, line: str) -> None:
-        if line.strip():
-            self.last[name] = line.rstrip()
+        self.note(name, line)
         self.said.append(f"{name}: {line.rstrip()}")
         del self.said[:-200]
 

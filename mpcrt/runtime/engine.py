@@ -177,7 +177,11 @@ class Engine:
                 raise
             # others may be waited for before they know of their own
             self.announce(call, [commands.Fail(kind, digest(error))])
-            self.agree(call)
+            try:
+                self.agree(call)
+            except DisagreementError:
+                log.error("%s (call %d) fails here: %s", call.name, call.number, error)
+                raise
             self._skip(call, error, "")
 
     def _skip(self, call: calls.Call, error: MpcrtError, culprit: str) -> None:

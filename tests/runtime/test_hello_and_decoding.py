@@ -282,7 +282,7 @@ def test_commands_survive_encoding():
     assert commands.decode(rows) == COMMANDS
 
 
-SHARE, RUN, REVEAL = (commands.encode([COMMANDS[i]])[0] for i in (0, 2, 3))
+SHARE, RUN, REVEAL = (commands.encode([COMMANDS[i]])[0] for i in (0, 3, 4))
 
 
 @pytest.mark.parametrize(
@@ -329,27 +329,34 @@ def test_a_malformed_report_is_refused(row):
 
 
 @pytest.mark.parametrize(
-    "fields", [None, {}, "four", [1, b"", "f"], [1, b"", "f", [], 5], ["1", b"", "f", []], [True, b"", "f", []],
-               [1, "", "f", []], [1, b"", 3, []], [1, b"", "f", {}], [1, b"", "f", [[]]], [1, b"", "f", ["run"]]],
+    "fields", [None, {}, "fives", [1, b"", "f", []], [1, b"", "f", [], [], 6], ["1", b"", "f", [], []],
+               [True, b"", "f", [], []], [1, "", "f", [], []], [1, b"", 3, [], []], [1, b"", "f", {}, []],
+               [1, b"", "f", [[]], []], [1, b"", "f", ["run"], []], [1, b"", "f", [], {}], [1, b"", "f", [], 5],
+               [1, b"", "f", [], [["a", b"1" * 15]]], [1, b"", "f", [], [["a" * 201, b"1" * 16]]],
+               [1, b"", "f", [], [["a", "1" * 16]]], [1, b"", "f", [], [[b"a", b"1" * 16]]],
+               [1, b"", "f", [], [["a"]]], [1, b"", "f", [], [["a", b"1" * 16]] * 4097]],
 )  # fmt: skip
 def test_a_malformed_call_is_refused(fields):
-    assert read_body(commands.pack([1, b"d", "f()", [["end"]]]), "bob") == (1, b"d", "f()", [["end"]])
+    good = [1, b"d", "f()", [["end"]], [["what", b"1" * 16]]]
+    assert read_body(commands.pack(good), "bob") == tuple(good)
     with pytest.raises(ProtocolError, match="bob sent a malformed call"):
         read_body(commands.pack(fields), "bob")
 
 
 @pytest.mark.parametrize(
-    "extras", [None, [], [[], [], []], [[1] * 17, []], [[-1], []], [[1.0], []], [[True], []], [[1 << 63], []],
-               [["1"], []], [[], [["spu"]]], [[], [["spu", 1, 2]]], [[], [[3, 1]]], [[], [["spu", "1"]]],
-               [[], [["spu", True]]], [[], 3]],
+    "extras", [None, [], [[], []], [[], [], "", ""], [[1] * 17, [], ""], [[-1], [], ""], [[1.0], [], ""],
+               [[True], [], ""], [[1 << 63], [], ""], [["1"], [], ""], [[], [["spu"]], ""], [[], [["spu", 1, 2]], ""],
+               [[], [[3, 1]], ""], [[], [["spu", "1"]], ""], [[], [["spu", True]], ""], [[], 3, ""],
+               [[], [], "PeerLost"], [[], [], None], [[], [], ["InputError"]], [[], [], b"InputError"]],
 )  # fmt: skip
 def test_malformed_extras_are_refused(extras):
-    assert Extras.decode(commands.pack([[1] * 16, [["spu", 4]]]), "bob").released == [("spu", 4)]
+    good = Extras.decode(commands.pack([[1] * 16, [["spu", 4]], "InputError"]), "bob")
+    assert (good.released, good.refused) == ([("spu", 4)], "InputError")
     with pytest.raises(ProtocolError, match="bob sent a malformed call"):
         Extras.decode(commands.pack(extras), "bob")
 
 
-LEAF = [[2], "float32"]
+LEAF = [[2], "float32", ""]
 
 
 @pytest.mark.parametrize(
@@ -358,14 +365,18 @@ LEAF = [[2], "float32"]
         None, [0], [0, [LEAF], 1], [0, []], [0, [LEAF, LEAF]], [1, [LEAF]], ["l", [LEAF]], [[], []], [["x", 0], [LEAF]],
         [{"l": 0}, [LEAF]], [True, [LEAF]],
         [["d", ["b", "a"], 0, 1], [LEAF] * 2], [["d", ["a", "a"], 0, 1], [LEAF] * 2],
-        [["d", ["a"], 0, 1], [LEAF] * 2], [["d", [1], 0], [LEAF]], [["d", "a", 0], [LEAF]], [["l", 1, 0], [LEAF] * 2],
-        [0, [[[2], "float128"]]], [0, [[[2], 32]]], [0, [[2, "float32"]]], [0, [[{"2": 2}, "float32"]]],
-        [0, [[[1] * 33, "float32"]]], [0, [[[-1], "float32"]]], [0, [[[1 << 40], "float32"]]],
-        [0, [[[1.0], "float32"]]], [0, [[[True], "float32"]]],
+        [["d", ["a"], 0, 1], [LEAF] * 2], [["d", [1.5], 0], [LEAF]], [["d", "a", 0], [LEAF]], [["l", 1, 0], [LEAF] * 2],
+        [0, [[[2], "float128", ""]]], [0, [[[2], 32, ""]]], [0, [[2, "float32", ""]]], [0, [[{"2": 2}, "float32", ""]]],
+        [0, [[[1] * 33, "float32", ""]]], [0, [[[-1], "float32", ""]]], [0, [[[1 << 40], "float32", ""]]],
+        [0, [[[1.0], "float32", ""]]], [0, [[[True], "float32", ""]]],
+        [0, [[[2], "float32"]]], [0, [[[2], "float32", "str"]]], [0, [[[2], "float32", 1]]],
+        [0, [[[], "object", "a b"]]], [0, [[[], "object", 3]]],
+        [["r", "a b", ["x"], 0], [LEAF]], [["r", 1, ["x"], 0], [LEAF]], [["r", "m:C", ["x", "x"], 0, 1], [LEAF] * 2],
+        [["r", "m:C"], []], [["r"], []], [["r", "m:C", ["x"], 0, 1], [LEAF] * 2],
     ],
 )  # fmt: skip
 def test_a_malformed_description_of_a_value_is_refused(described):
-    assert trees.decode(commands.pack([["d", ["a", "b"], 0, ["l", None, 1]], [LEAF, [[], "object"]]]))
+    assert trees.decode(commands.pack([["d", ["a", "b"], 0, ["l", None, 1]], [LEAF, [[], "object", "C"]]]))
     with pytest.raises(ProtocolError, match=r"of a (value|leaf)"):
         trees.decode(commands.pack(described))
 
