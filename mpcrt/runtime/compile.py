@@ -29,12 +29,13 @@ CACHE = 256
 @dataclass(frozen=True, eq=False, slots=True)
 class Origin:
     """Where a plan input comes from: it is leaf `leaf` of the arguments, or (None) something computed of the leaves
-    `used` alone. `key` tells what is computed, and the form it takes on a device."""
+    `used` alone. `key` tells what is computed, and the form it takes on a device; None where that cannot be told, so
+    that it is computed anew each time."""
 
     type: Type
     leaf: int | None
     used: tuple[int, ...]
-    key: Hashable
+    key: Hashable | None
 
 
 @dataclass(eq=False)
@@ -140,7 +141,7 @@ def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
     if isinstance(made, Leaf):
         return Origin(type_, made.index, (made.index,), (form, ("leaf",)))
     call = traced.hoisted[made.call]
-    return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)))
+    return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)) if call.complete else None)
 
 
 def said(error: Exception) -> str:
