@@ -167,10 +167,11 @@ def canonical(name: str, x64: bool) -> np.dtype:
 
 
 def content(constant: Any) -> Hashable:
-    """A constant by type, shape and bytes."""
+    """A constant by type, shape and bytes; Python's numbers and JAX's weakly typed arrays give results other dtypes."""
     constant = getattr(constant, "value", constant) if type(constant).__name__ == "Public" else constant
     array = np.asarray(constant)
     if array.dtype == object:
         raise UsageError(f"an argument of type {type(constant).__name__} is no array; make it static or pass arrays")
-    weak = type(constant).__name__ if isinstance(constant, bool | int | float) else str(array.dtype)
-    return (weak, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())
+    number = isinstance(constant, bool | int | float | complex)
+    kind = type(constant).__name__ if number else (str(array.dtype), bool(getattr(constant, "weak_type", False)))
+    return (kind, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())

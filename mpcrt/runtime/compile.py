@@ -93,7 +93,7 @@ class Cache:
         fixed = {i % max(len(args), 1) for i in static}
         leaves = Leaves()
         outlines = tuple([leaves.take(a) for i, a in enumerate(args) if i not in fixed])
-        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in sorted(fixed)])
+        pinned = tuple([(i, *_pinned(args[i])) for i in sorted(fixed)])
         key = _hashable(function), pinned, outlines, tuple(leaves.kinds), leaves.x64
         entry = self._entries.get(key)
         if entry is not None:
@@ -181,6 +181,14 @@ class _Identity:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Identity) and other.held is self.held
+
+
+def _pinned(value: Any) -> tuple[Hashable, ...]:
+    """A static argument by its structure and content; of objects in it that have none to be read, by their equality."""
+    from mpcrt.tracing import Key
+
+    key = Key()
+    return (key.of(value), *[(type(v), _hashable(v)) for v in key.held])
 
 
 def _hashable(value: Any) -> Hashable:
