@@ -34,6 +34,7 @@ class Assembly:
         self._types: list[Type] = []
         self._lines: list[str] = []
         self._made: list[int] = []  # the node that made each value
+        self._bases: list[int] = []  # the node behind views and signs of each value: zero where the value is
         self._known: dict[tuple, int] = {}
         self.notes: dict[int, tuple] = {}  # what numerics knows of a value beyond its type
         self.splits: dict[int, tuple[Value, Value]] = {}  # values t s: x s, then t, is a round shorter than x (t s)
@@ -47,7 +48,9 @@ class Assembly:
         key = (name, numbers, tuple(v.fingerprint if isinstance(v, Plan) else v for v in attrs.values()))
         if name == "input" or key not in self._known:
             node = make(name, numbers, attrs, self._types)
+            base = self._bases[numbers[0]] if name in ("broadcast", "reshape", "transpose", "slice", "neg") else None
             self._made.extend([len(self._nodes)] * len(node.results))
+            self._bases.extend([len(self._nodes) if base is None else base] * len(node.results))
             self._nodes.append(node)
             self._types.extend(node.results)
             self._lines.append(self.line)
@@ -108,6 +111,12 @@ class Assembly:
     def operands(self, x: Value) -> tuple[Value, ...]:
         """The operands of the node that made x."""
         return tuple(Value(v, self._types[v]) for v in self.node(x).operands)
+
+    def behind(self, x: Value, *ops: str) -> Value:
+        """The value that x is, apart from `ops` of one operand."""
+        while self.node(x).op in ops:
+            (x,) = self.operands(x)
+        return x
 
     # -- layout
 

@@ -49,21 +49,14 @@ class Builder(Assembly):
 
     def number(self, x: Value) -> float | None:
         """The number that all of x is, where x is a constant, perhaps broadcast or scaled."""
-        node = self.node(x)
-        if node.op in ("broadcast", "reshape", "scale"):
-            (inner,) = self.operands(x)
-            number = self.number(inner)
-            moved = inner.fraction - x.fraction if node.op == "scale" else 0
-            return None if number is None else math.ldexp(number, moved)
+        node = self.node(self.behind(x, "broadcast", "reshape", "scale"))
         if node.op != "constant" or x.type.kind == "bit" or len(node.attrs["data"]) != 8:
             return None
         return math.ldexp(int.from_bytes(node.attrs["data"], "little", signed=True), -x.fraction)
 
     def is_zero(self, x: Value) -> bool:
         """Whether x is a constant of zeros, perhaps broadcast."""
-        node = self._nodes[self._made[x.number]]
-        if node.op in ("broadcast", "reshape", "transpose", "slice", "neg"):
-            return self.is_zero(Value(node.operands[0], self._types[node.operands[0]]))
+        node = self._nodes[self._bases[x.number]]
         return node.op == "constant" and not any(node.attrs["data"])
 
     # -- fixed-point books
@@ -94,9 +87,7 @@ class Builder(Assembly):
 
     def _fits(self, x: Value, fraction: int) -> bool:
         """Whether x is a constant that stays below 2^61 in the ring with `fraction` bits."""
-        node = self.node(x)
-        if node.op in ("broadcast", "reshape"):
-            return self._fits(self.operands(x)[0], fraction)
+        node = self.node(self.behind(x, "broadcast", "reshape"))
         if node.op != "constant" or x.type.kind == "bit" or fraction < x.fraction:
             return False
         words = np.abs(np.frombuffer(node.attrs["data"], np.dtype("<i8")).astype(np.float64))
@@ -158,13 +149,15 @@ class Builder(Assembly):
 
     def split(self, x: Value) -> tuple[Value, Value] | None:
         """The factors (t, s) of x, laid out as x, if it has any."""
-        node = self.node(x)
-        if x.number in self.splits or node.op not in ("broadcast", "reshape"):
-            return self.splits.get(x.number)
-        inner = self.split(self.operands(x)[0])
-        if inner is None:
+        views = []
+        while x.number not in self.splits and self.node(x).op in ("broadcast", "reshape"):
+            views.append(self.node(x))
+            (x,) = self.operands(x)
+        if x.number not in self.splits:
             return None
-        t, s = (self.one(node.op, v, **node.attrs) for v in inner)
+        t, s = self.splits[x.number]
+        for view in reversed(views):
+            t, s = (self.one(view.op, v, **view.attrs) for v in (t, s))
         return t, s
 
     def _folded(self, x: Value, y: Value) -> tuple[Value, Value] | None:

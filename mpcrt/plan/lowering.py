@@ -6,6 +6,7 @@ ring shares). Every step starts as soon as its operands are there.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import count
 
 from mpcrt.plan.declare import PlanError
@@ -28,6 +29,19 @@ KEPT = 1 << 16
 """Elements of a constant value that a schedule keeps between runs."""
 
 
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """How a linear PENDING value came to be. `root`: the one PENDING value that it is a linear function of, public
+    values and wires apart, None where there is no one: exposed once, that serves all its linear functions (a value
+    compared with many thresholds). `source`: the smallest such, itself or one below: the one to expose."""
+
+    node: Node
+    operands: list[int]
+    type: Type
+    root: int | None
+    source: int
+
+
 class Lowering:
     """The lowering of one plan or loop body; bodies share the counter of step numbers."""
 
@@ -40,7 +54,7 @@ class Lowering:
         self.inputs: list[int] = []
         self.values: list[int] = []  # plan value -> lowered value
         self.known: dict[tuple, int] = {}
-        self.linears: dict[int, tuple[Node, list[int], Type]] = {}  # how each linear PENDING value came to be
+        self.linears: dict[int, Linear] = {}
         self.constant: set[int] = set()  # values that no input changes
         self.node = 0
 
@@ -130,39 +144,41 @@ class Lowering:
         return v
 
     def root(self, v: int) -> int | None:
-        """The one PENDING value that v is a linear function of, public values and wires apart; None where there is no
-        one. Exposed once, it serves all its linear functions (a value compared with many thresholds)."""
-        if v not in self.linears:
-            return v
-        if ("root", v) not in self.known:
-            roots = {self.root(u) for u in self.linears[v][1] if self.held[u].rep is Rep.PENDING}
-            self.known["root", v] = roots.pop() if len(roots) == 1 else None  # type: ignore[assignment]
-        return self.known["root", v]
+        return self.linears[v].root if v in self.linears else v
 
     def source(self, v: int) -> int:
-        """The smallest PENDING value, v or one below, of which v is a linear function: the one to expose."""
-        best = at = v
-        while at in self.linears:
-            pending = {u for u in self.linears[at][1] if self.held[u].rep is Rep.PENDING}
-            if len(pending) != 1:
-                break
-            at = pending.pop()
-            if self.held[at].type.size <= self.held[best].type.size:
-                best = at
-        root = self.root(at)
-        if root is not None and self.held[root].type.size <= self.held[best].type.size:
-            best = root
-        return best
+        return self.linears[v].source if v in self.linears else v
+
+    def pending_operands(self, operands: Sequence[int]) -> set[int]:
+        return {u for u in operands if self.held[u].rep is Rep.PENDING}
+
+    def remember(self, v: int, node: Node, operands: list[int], type: Type) -> None:
+        """Notes of a linear PENDING value what its operands' notes tell, so that no chain of them is ever walked."""
+        pending = self.pending_operands(operands)
+        roots = {self.root(u) for u in pending}
+        root = roots.pop() if len(roots) == 1 else None
+        best = self.source(*pending) if len(pending) == 1 else root
+        if best is None or self.held[best].type.size > type.size:
+            best = v
+        self.linears[v] = Linear(node, operands, type, root, best)
 
     def replayed(self, v: int, source: int) -> int:
         """The wire of a linear function of `source`, from that value's wire."""
-        if v == source:
-            return self.wire(v)
-        if ("replayed", v, source) not in self.known:
-            node, operands, type = self.linears[v]
-            wires = [self.replayed(u, source) if self.held[u].rep is Rep.PENDING else u for u in operands]
-            self.known["replayed", v, source] = self.linear(node, wires, type)
-        return self.known["replayed", v, source]
+        wire = self.wire(source)
+        wires = {source: wire}
+        waiting, between = [v], set()
+        while waiting:
+            u = waiting.pop()
+            if ("replayed", u, source) in self.known:
+                wires[u] = self.known["replayed", u, source]
+            elif u != source and u not in between:
+                between.add(u)
+                waiting += self.pending_operands(self.linears[u].operands)
+        for u in sorted(between):  # operands are made before what is made of them
+            made = self.linears[u]
+            wires[u] = self.linear(made.node, [wires.get(o, o) for o in made.operands], made.type)
+            self.known["replayed", u, source] = wires[u]
+        return wires[v]
 
     def join(self, v: int) -> int:
         """A fork as PENDING: m is dealt, R deferred; or local where both are shared."""
@@ -257,7 +273,7 @@ class Lowering:
         deferred = any(h.deferred or h.rep is Rep.OPENED for h in secret)
         v = self.one("linear", operands, type, Rep.PENDING, attrs, deferred=deferred)
         if node.op in LINEAR | BILINEAR:
-            self.linears[v] = node, operands, type
+            self.remember(v, node, operands, type)
         return v
 
 

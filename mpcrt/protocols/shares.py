@@ -6,7 +6,7 @@ recomputed, not stored, but for those of inputs (`Kept`). At a party it is this 
 """
 
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -252,7 +252,8 @@ def joined(parts: Sequence[Share]) -> Share:
 
 
 class Mapped(Share):
-    """function(*words of the parents), computed at first use and kept."""
+    """function(*words of the parents), computed at first use and kept. Chains of them are as long as a user's loop:
+    they are walked, never recursed into."""
 
     __slots__ = ("function", "made", "parents", "size")
 
@@ -262,8 +263,23 @@ class Mapped(Share):
 
     def _value(self) -> np.ndarray:
         if self.made is None:
-            self.made = self.function(*[p.words() for p in self.parents])
+            for share in self._below(lambda share: share.made is not None):
+                share.made = share.function(*[p.words() for p in share.parents])
+        assert self.made is not None
         return self.made
+
+    def _below(self, done: Callable[["Mapped"], bool]) -> Iterator["Mapped"]:
+        """This and what it is made of, parents first, each once; `done` ones and theirs left out."""
+        waiting: list[Mapped] = [self]
+        while waiting:
+            share = waiting[-1]
+            if not done(share):
+                missing = [p for p in share.parents if isinstance(p, Mapped) and not done(p)]
+                if missing:
+                    waiting += missing
+                    continue
+                yield share
+            waiting.pop()
 
     def words(self) -> np.ndarray:
         self.made = np.ascontiguousarray(self._value()).ravel()
@@ -273,7 +289,11 @@ class Mapped(Share):
         return self._value() if self._value().shape == shape else self.words().reshape(shape)
 
     def without(self, party: int) -> Share:
-        return Mapped(self.size, self.function, *(p.without(party) for p in self.parents))
+        made: dict[Share, Share] = {}
+        for share in self._below(made.__contains__):
+            parents = [made[p] if isinstance(p, Mapped) else p.without(party) for p in share.parents]
+            made[share] = Mapped(share.size, share.function, *parents)
+        return made[self]
 
 
 def sign_source(share: Share, bits: int) -> Source:

@@ -177,8 +177,9 @@ def check_constant(leaf: Any) -> None:
 
 
 def content(constant: Any) -> Hashable:
-    """A constant by type, shape and bytes."""
+    """A constant by type, shape and bytes; Python's numbers and JAX's weakly typed arrays give results other dtypes."""
     constant = getattr(constant, "value", constant) if type(constant).__name__ == "Public" else constant
     array = np.asarray(constant)
-    weak = type(constant).__name__ if isinstance(constant, bool | int | float) else str(array.dtype)
-    return (weak, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())
+    number = isinstance(constant, bool | int | float | complex)
+    kind = type(constant).__name__ if number else (str(array.dtype), bool(getattr(constant, "weak_type", False)))
+    return (kind, array.shape, hashlib.sha256(np.ascontiguousarray(array).tobytes()).digest())

@@ -32,12 +32,13 @@ LIGHT_BYTES = 1 << 20
 @dataclass(frozen=True, eq=False, slots=True)
 class Origin:
     """Where a plan input comes from: it is leaf `leaf` of the arguments, or (None) something computed of the leaves
-    `used` alone. `key` tells what is computed, and the form it takes on a device."""
+    `used` alone. `key` tells what is computed, and the form it takes on a device; None where that cannot be told, so
+    that it is computed anew each time."""
 
     type: Type
     leaf: int | None
     used: tuple[int, ...]
-    key: Hashable
+    key: Hashable | None
 
 
 @dataclass(eq=False)
@@ -142,7 +143,7 @@ class Cache:
             if i not in static:
                 outlines.append(leaves.take(argument))
                 ends.append(len(leaves.sources))
-        pinned = tuple([(i, type(args[i]), _hashable(args[i])) for i in static])
+        pinned = tuple([(i, *_pinned(args[i])) for i in static])
         return (_hashable(function), pinned, tuple(outlines), tuple(leaves.kinds), leaves.x64), leaves, ends
 
     def _compile(self, function: Callable, args: list[Any], static: list[int]) -> Compiled:
@@ -199,7 +200,7 @@ def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
     if isinstance(made, Leaf):
         return Origin(type_, made.index, (made.index,), (form, ("leaf",)))
     call = traced.hoisted[made.call]
-    return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)))
+    return Origin(type_, None, tuple(call.leaves), (form, (call.key, made.result)) if call.complete else None)
 
 
 def said(error: BaseException) -> str:
@@ -226,6 +227,14 @@ class _Identity:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Identity) and other.held is self.held
+
+
+def _pinned(value: Any) -> tuple[Hashable, ...]:
+    """A static argument by its structure and content; of objects in it that have none to be read, by their equality."""
+    from mpcrt.tracing import Key
+
+    key = Key()
+    return (key.of(value), *[(type(v), _hashable(v)) for v in key.held])
 
 
 def _hashable(value: Any) -> Hashable:

@@ -179,12 +179,13 @@ class SecureCalls:
             if source.value is not None and source.value.wires is not None:
                 return source.value.wires[source.index]
         kept, key = inputs.memo(device, compiled, sources, origin)
-        if (known := kept.get(key)) is not None:
+        if origin.key is not None and (known := kept.get(key)) is not None:
             return known
         type_ = origin.type
         party, name = inputs.provider(compiled, sources, index)
         party = party or self.publisher(device)
         words = (lambda: plain.words(index, type_)) if party == self._session.me else None
+        kept = kept if origin.key is not None else {}
         return self.ask(device, party, type_, name, words, asked, kept, key)
 
     def ask(

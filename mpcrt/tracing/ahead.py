@@ -113,15 +113,14 @@ def simulate(
 def folded(outputs: list[Var]) -> list[Eqn]:
     """The equations behind known values that differ by trip, in order."""
     done: dict[Eqn, None] = {}
-
-    def visit(var: Var) -> None:
-        if var.stacked and var.made is not None and var.made not in done:
-            for v in var.made.inputs:
-                visit(v)
-            done[var.made] = None
-
-    for v in outputs:
-        visit(v)
+    waiting = [v.made for v in reversed(outputs) if v.stacked and v.made is not None]
+    while waiting:
+        eqn = waiting[-1]
+        missing = [v.made for v in eqn.inputs if v.stacked and v.made is not None and v.made not in done]
+        if missing:
+            waiting += reversed(missing)
+            continue
+        done[waiting.pop()] = None
     return list(done)
 
 

@@ -193,9 +193,7 @@ class Graph:
         self.closures.admit(value, line)
         if not isinstance(getattr(value, "dtype", np.dtype(float)), np.dtype):
             shape, dtype = tuple(value.shape), value.dtype  # a PRNG key: opaque, but public
-            return self.apply(
-                "literal", (), [(shape, dtype)], {"value": jaxprs.describe(value)}, line, lambda: [value]
-            )[0]
+            return self.apply("literal", (), [(shape, dtype)], {"value": value}, line, lambda: [value])[0]
         return constant(np.asarray(value), value.dtype if hasattr(value, "dtype") else None)
 
     def inline(self, jaxpr: Any, consts: list[Var], args: list[Var], line: str = "") -> list[Var]:

@@ -1,13 +1,12 @@
 """Hoisted calls: what one owner computes in plaintext JAX, grouped by the arguments it depends on."""
 
-import hashlib
 from typing import Any
 
 import jax
 import numpy as np
 
-from mpcrt.tracing import jaxprs
 from mpcrt.tracing.graph import Eqn, Graph, Var, party_of
+from mpcrt.tracing.keys import Key, node
 from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf
 
 
@@ -31,10 +30,9 @@ def calls(frontier: list[Var], graph: Graph) -> tuple[tuple[Leaf | Hoisted, ...]
 def call(visibility: str, leaves: tuple[int, ...], results: list[Var], graph: Graph) -> HoistedCall:
     eqns = graph.live(results)
     avals = tuple((v.shape, np.dtype(v.dtype)) for v in results)
-    return HoistedCall(
-        party_of(visibility, graph.parties), visibility, leaves, plaintext(eqns, leaves, results), avals,
-        key_of(eqns, leaves, results),
-    )  # fmt: skip
+    function = plaintext(eqns, leaves, results)
+    party = party_of(visibility, graph.parties)
+    return HoistedCall(party, visibility, leaves, function, avals, *key_of(eqns, leaves, results))
 
 
 def plaintext(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]):
@@ -61,20 +59,21 @@ def read(env: dict, var: Var) -> Any:
     return env["leaves"][var.leaf] if var.leaf is not None else env[var]
 
 
-def key_of(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]) -> str:
-    """A hash of what is computed: primitives, parameters, constants and order, no names or addresses."""
-    digest = hashlib.sha256()
-    numbers: dict[Var, str] = {}
+def key_of(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]) -> tuple[str, bool]:
+    """(a hash of what is computed: primitives, parameters, constants and order; whether that is all there is to it)."""
+    key = Key()
+    numbers: dict[Var, int] = {}
 
-    def name(var: Var) -> str:
+    def use(var: Var) -> bytes:
         if var.known is not None:
-            return f"{var.dtype}{var.shape}" + hashlib.sha256(np.ascontiguousarray(var.known).tobytes()).hexdigest()
-        return numbers.get(var) or f"leaf{leaves.index(var.leaf)}:{var.dtype}{var.shape}"  # type: ignore[arg-type]
+            return key.array(np.asarray(var.known, var.dtype))
+        if var.leaf is not None:
+            return node("leaf", [key.of(leaves.index(var.leaf)), key.of(var.shape), key.dtype(var.dtype)])
+        return node("use", [key.of(numbers[var])])
 
+    parts = []
     for eqn in eqns:
-        params = sorted((k, jaxprs.describe(v)) for k, v in eqn.params.items())
-        digest.update(f"{eqn.name} {params} {[name(v) for v in eqn.inputs]}\n".encode())
+        parts.append(node("eqn", [key.primitive(eqn.name, eqn.params), *map(use, eqn.inputs)]))
         for var in eqn.outputs:
-            numbers[var] = str(len(numbers))
-    digest.update(str([name(v) for v in results]).encode())
-    return digest.hexdigest()
+            numbers[var] = len(numbers)
+    return node("computes", [*parts, *map(use, results)]).hex(), not key.held

@@ -4,7 +4,6 @@ Public JAX API only, so that one text serves the releases that mpcrt supports.
 """
 
 import os
-import re
 import sysconfig
 from collections.abc import Callable
 from functools import lru_cache
@@ -55,6 +54,11 @@ def is_jaxpr(value: Any) -> bool:
     return isinstance(value, (core.ClosedJaxpr, core.Jaxpr))
 
 
+def is_aval(value: Any) -> bool:
+    """Whether it is JAX's description of an array: shape, dtype and weak type."""
+    return type(value).__module__.startswith("jax") and hasattr(value, "shape") and hasattr(value, "dtype")
+
+
 def aval(atom: Any) -> tuple[tuple[int, ...], Any]:
     """(shape, dtype) of a variable or literal."""
     return tuple(atom.aval.shape), atom.aval.dtype
@@ -98,11 +102,6 @@ def batched(run: Callable[..., list], axes: tuple) -> Callable[..., list]:
 def evaluate_now(run: Callable[..., list], *operands) -> list[np.ndarray]:
     with jax.ensure_compile_time_eval():
         return [np.asarray(v) for v in run(*operands)]
-
-
-def describe(value: Any) -> str:
-    """A parameter as text that depends on its meaning only: no addresses."""
-    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 @lru_cache(maxsize=4096)

@@ -103,14 +103,36 @@ class Lowering:
             raise TraceError(
                 f"{var.made.line if var.made else ''}: internal: a secret value was needed before its rule ran"
             )
-        made = var.made
-        if made is not None and movable(made):
-            self.apply(made)
+        if self.layout(var) is not None:
+            self.moved_back(var)
             return self.values[var]
         value = self.b.input(self.type_of(var), self.wires.get(var))
         self.frontier.append((var, value))
         self.values[var] = value
         return value
+
+    def layout(self, var: Var) -> Eqn | None:
+        """The layout that makes var of values that one owner has, where it is done on shares."""
+        secret = var.visibility == SECRET or var.known is not None or var in self.values
+        outside = self.parent is not None and (var.depth < self.graph.depth or var.rows is not None)
+        return var.made if not secret and not outside and var.made is not None and movable(var.made) else None
+
+    def moved_back(self, var: Var) -> None:
+        """Runs the layout that leads to var from the values that enter, in the order in which its rules ask for them,
+        without recursion: a user's loop makes such chains long."""
+        waiting = [(var.made, iter(var.made.inputs))] if var.made is not None else []
+        while waiting:
+            eqn, inputs = waiting[-1]
+            for v in inputs:
+                if v.known is not None or not v.size:
+                    continue
+                if (made := self.layout(v)) is not None:
+                    waiting.append((made, iter(made.inputs)))
+                    break
+                self.value(v)
+            else:
+                self.apply(eqn)
+                waiting.pop()
 
     def _entering(self, var: Var, outside: "Lowering") -> Value:
         """In a loop: a value, or a row of a value, from outside."""

@@ -12,6 +12,7 @@ from mpcrt.tracing.lower import Lowering
 
 VIEWS = ("reshape", "broadcast_in_dim", "squeeze", "transpose", "slice", "copy", "rev")
 DEPTH = 12
+MOST_CONE = 24  # values behind one that are looked at
 SCALAR: dict[str, Callable] = {
     "add": lambda x, y: x + y, "sub": lambda x, y: x - y, "mul": lambda x, y: x * y, "neg": lambda x: -x,
     "div": lambda x, y: x / y, "square": lambda x: x * x, "tanh": math.tanh, "erf": math.erf, "erfc": math.erfc,
@@ -180,7 +181,7 @@ def activation(low: Lowering, e: Eqn) -> Value | None:
 def _cone(var: Var) -> list[Var]:
     """What var is computed from by scalar functions, nearest first."""
     found, at = [var], 0
-    while at < len(found) and len(found) < 24:
+    while at < len(found) and len(found) < MOST_CONE:
         made = found[at].made
         if made is not None and (made.name in SCALAR or made.name == "integer_pow"):
             found += [v for v in made.inputs if v.known is None and v not in found]
@@ -188,16 +189,16 @@ def _cone(var: Var) -> list[Var]:
     return found
 
 
-def _evaluate(var: Var, known: dict[Var, float]) -> float:
-    """var as a scalar function; LookupError where it depends on something not in `known`."""
+def _evaluate(var: Var, known: dict[Var, float], depth: int = 0) -> float:
+    """var as a scalar function; LookupError where it depends on something not in `known`, or from too far away."""
     if var in known:
         return known[var]
     if var.constant and var.size and (var.size == 1 or (var.known == var.known.flat[0]).all()):  # type: ignore[union-attr]
         return float(var.known.flat[0])  # type: ignore[union-attr]
     made = var.made
-    if made is None or len(known) > 64:
+    if made is None or len(known) > 64 or depth > MOST_CONE:
         raise LookupError
-    operands = [_evaluate(v, known) for v in made.inputs]
+    operands = [_evaluate(v, known, depth + 1) for v in made.inputs]
     known[var] = operands[0] ** made.params["y"] if made.name == "integer_pow" else SCALAR[made.name](*operands)
     return known[var]
 

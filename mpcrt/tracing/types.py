@@ -67,7 +67,9 @@ class HoistedCall:
     """What one owner computes in plaintext float JAX before it is shared (or published).
 
     `function` takes the concrete values of the flattened arguments `leaves`, in that order, and gives a list of NumPy
-    arrays with `avals` (shape, dtype). `key` is a hash of what is computed: equal keys and leaves give equal results.
+    arrays with `avals` (shape, dtype). `key` is a hash of what is computed, the same in every process. Where it is
+    `complete`, equal keys and leaves give equal results; else the call runs something that has only a name in the key
+    (a Python function that JAX calls back), and what it gave once says nothing of the next time.
     """
 
     owner: str
@@ -76,6 +78,7 @@ class HoistedCall:
     function: Callable[..., list[np.ndarray]]
     avals: tuple[tuple[tuple[int, ...], np.dtype], ...]
     key: str
+    complete: bool
 
 
 @dataclass(frozen=True)

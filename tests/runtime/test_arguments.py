@@ -1,6 +1,8 @@
 """Which calls share a compiled function, and that arguments are taken apart in JAX's own order."""
 
 import collections
+import dataclasses
+from functools import partial
 
 import jax
 import numpy as np
@@ -15,6 +17,11 @@ from mpcrt.runtime.values import Handle, Value
 
 Empty, Pair = collections.namedtuple("Empty", []), collections.namedtuple("Pair", "first second")
 numbers = iter(range(1, 1 << 20))
+
+
+@dataclasses.dataclass
+class Settings:
+    scale: object
 
 
 def value(tree, placement=Party("alice"), forms=None, ownerless=False):
@@ -82,6 +89,13 @@ def test_calls_that_differ_in_anything_are_compiled_anew():
         "another constant": (total, [2 * x], ()),
         "weak": (total, [value(x), 1.0], ()),
         "strong": (total, [value(x), np.float32(1)], ()),
+        "whole": (total, [value(x), 1], ()),
+        "bool": (total, [value(x), True], ()),
+        "weak array": (total, [value(x), jax.numpy.asarray(1.0)], ()),
+        "strong array": (total, [value(x), jax.numpy.float32([1.0])], ()),
+        "zero": (total, [value(x), 0.0], ()),
+        "other zero": (total, [value(x), -0.0], ()),
+        "not a number": (total, [value(x), float("nan")], ()),
         "one": (total, [value(x)], ()),
         "two": (total, [value(x), value(x)], ()),
         "list": (total, [[value(x), value(x)]], ()),
@@ -102,9 +116,34 @@ def test_calls_that_differ_in_anything_are_compiled_anew():
             compiled, _, new = cache.get(function, args, static)
             assert new is not again, name
             assert fingerprints.setdefault(name, compiled.fingerprint) == compiled.fingerprint, name
-    function, args, static = calls["static"]
-    for other in (3, 2.0, True):
-        assert cache.get(function, [args[0], other], static)[2], other
+
+
+def test_static_arguments_are_told_apart_by_structure_and_content():
+    cache, x, calls = Cache(18, ("alice", "bob")), value(ones(2)), 0
+
+    def function(v, chosen):
+        nonlocal calls
+        calls += 1
+        return total(v)
+
+    def other(v):
+        return v
+
+    statics = [
+        2, 3, 2.0, True, 1, 0.0, -0.0, (1, 2), (True, 2.0), [1, 2], {"a": 0.0}, {"a": -0.0}, ((1,), 2), (1, (2,)),
+        np.ones(2), np.ones(2, np.int32), jax.numpy.ones(2), Settings(1), Settings(True), Settings(np.zeros(1)),
+        other, (other, 1), (other, True), partial(other, 1), partial(other, 1.0), jax.nn.relu, jax.nn.silu, Pair, Empty,
+    ]  # fmt: skip
+    for again in (False, True):
+        for chosen in statics:
+            assert cache.get(function, [x, chosen], (1,))[2] is not again, chosen
+    assert calls == len(statics)
+    changing = [1, np.zeros(2)]
+    assert cache.get(function, [x, changing], (1,))[2]
+    changing[1][0] = 5
+    assert cache.get(function, [x, changing], (1,))[2], "a list that changed is another argument"
+    changing[1][0] = 0
+    assert not cache.get(function, [x, changing], (1,))[2]
 
 
 def test_calls_that_are_alike_share_what_was_compiled():

@@ -66,7 +66,7 @@ def early_first(low: Lowering, e: Eqn) -> Value | None:
             made is None
             or p.visibility != SECRET
             or c.known is not None
-            or [u for u in p.users if u in low.live] != [e]
+            or any(u is not e for u in p.users if u in low.live)
         ):
             continue
         a, late = sorted(made.inputs, key=lambda v: patterns.rounds(low, low.factor(v)))
