@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mpcrt
-from mpcrt.errors import ProtocolError, TraceError, UsageError, UserFunctionError
+from mpcrt.errors import InputError, ProtocolError, TraceError, UsageError, UserFunctionError
 from mpcrt.runtime import nodes, trees
 from mpcrt.runtime.nodes import Record
 
@@ -123,6 +123,8 @@ def test_local_cluster_takes_and_gives_any_pytree():
         x = cluster.secure(lambda x, n=1, *, names: x * n * len(names), static_argnums=1, static_argnames=["names"])
         np.testing.assert_allclose(x(array(1), names=("a", "b")), [2], atol=STEP)
         np.testing.assert_allclose(x(array(1), 3, names=("a",)), [3], atol=STEP)
+        with pytest.raises(InputError, match=r"argument shift\['b'\]: contains NaN"):
+            cluster.secure(lambda x, *, shift: x + shift["b"])(array(1), shift={"a": 1.0, "b": array(np.nan)})
 
 
 def test_handles_nested_in_nodes_of_all_kinds(world):
