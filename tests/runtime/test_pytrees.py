@@ -313,6 +313,10 @@ def test_handles_are_unpacked_and_counted_by_their_structure(world):
         y = spu(lambda x: (x, {"b": x, "a": x}, Model(x, x)))(bob(lambda: array(1, 2))())
         first, inner, model = y
         assert len(y) == 3 and len(inner) == 2 and list(inner) == ["a", "b"] and "a" in inner and "c" not in inner
+        assert [(k, v.shape) for k, v in inner.items()] == [("a", (2,)), ("b", (2,))] and list(dict(inner)) == [
+            "a",
+            "b",
+        ]
         w, b = model
         assert (w.shape, b.dtype, model.w.shape, model["b"].shape, model[0].shape) == (
             (2,),
