@@ -212,7 +212,7 @@ def test_a_public_result_without_a_computing_party_that_has_the_program_is_named
 
 def test_optax_trains_with_its_state_carried_on(world):
     optax = pytest.importorskip("optax")
-    optimizer = optax.adam(0.1)
+    optimizer = optax.adam(0.1, b1=0.5, b2=0.5)
 
     def loss(params, x, y):
         return jnp.mean((x @ params["w"] - y) ** 2)
@@ -237,7 +237,8 @@ def test_optax_trains_with_its_state_carried_on(world):
         params, state = step(params, state, x, y)
     for w, count in world(program).check().results.values():
         assert count == 2
-        np.testing.assert_allclose(w, params["w"], atol=2e-3)  # of adam's square root of small squares
+        # The second moments are above 0.05, off by some units of 2^-18: less than 0.1 % each, of steps of 0.1.
+        np.testing.assert_allclose(w, params["w"], atol=2e-4)
 
 
 PROGRAM = """
@@ -491,6 +492,18 @@ def test_a_function_that_needs_what_is_static_says_so(world):
         return np.asarray(spu(lambda s: s.x**s.power)(made(alice(lambda: array(3))())).to(mpcrt.public))
 
     np.testing.assert_allclose(world(cured).check().results["bob"], [9], atol=STEP)
+
+
+def test_static_data_that_cannot_be_hashed_is_named(world):
+    def nested(session):
+        return spu(lambda s: s.x)([Scaled(alice(lambda: array(1))(), [1])]).shape
+
+    def given(session):
+        return spu(lambda s: s.x)(alice(lambda: Scaled(array(1), [1]))()).shape
+
+    for program, what in ((nested, "of a Scaled in an argument"), (given, "of a Scaled in <result of <lambda>()")):
+        said = [str(e) for e in world(program).failures.values() if isinstance(e, UsageError)]
+        assert said and all(what in text and "cannot be hashed" in text for text in said)
 
 
 def test_a_record_is_a_pytree_that_keeps_its_name():
