@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict, defaultdict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cache
@@ -86,13 +87,12 @@ class Leaves:
                 self.kinds.append(content(leaf))
         if len(leaves) == 1 and leaves[0] is argument:
             return LEAF
-        try:
-            hash(treedef)
-        except TypeError:
+        if (kind := unhashable(treedef)) is not None:
+            where = repr(argument) if isinstance(argument, Handle) else "an argument"
             raise UsageError(
-                f"an argument of type {type(argument).__name__} has static data that cannot be hashed, as JAX asks; "
-                "make it tuples, strings and numbers, or leaves"
-            ) from None
+                f"static data of a {kind.__name__} in {where} cannot be hashed, as JAX asks, so calls that differ in "
+                "it could not be told apart; make it tuples, strings and numbers, or leaves"
+            )
         return treedef
 
     def _part(self, value: Value, structure: trees.Structure) -> Hashable:
@@ -166,6 +166,17 @@ def canonical(name: str, x64: bool) -> np.dtype:
     import ml_dtypes
 
     return np.dtype(jax.dtypes.canonicalize_dtype(ml_dtypes.bfloat16 if name == "bfloat16" else np.dtype(name)))
+
+
+def unhashable(treedef: Any) -> type | None:
+    """The first class in a tree whose static data could change unseen; JAX's own containers know theirs."""
+    kind, static = treedef.node_data() or (None, None)
+    if kind not in (None, dict, list, tuple, OrderedDict, defaultdict):
+        try:
+            hash(static)
+        except TypeError:
+            return kind
+    return next((found for part in treedef.children() if (found := unhashable(part)) is not None), None)
 
 
 def check_constant(leaf: Any) -> None:

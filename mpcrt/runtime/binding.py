@@ -22,6 +22,10 @@ class ByName:
         count = len(args) - len(self.names)
         return self.function(*args[:count], **dict(zip(self.names, args[count:], strict=True)))
 
+    def names_of(self, count: int) -> list[str]:
+        """What to call each of so many arguments: its position, or its name."""
+        return [*map(str, range(count - len(self.names))), *self.names]
+
     def __hash__(self) -> int:
         return hash((self.function, self.names))
 

@@ -19,7 +19,7 @@ from mpcrt.cluster.relay import Relay
 from mpcrt.cluster.sockets import close_all, free_ports_cluster
 from mpcrt.errors import LinkError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
 from mpcrt.runtime import placements
-from mpcrt.runtime.binding import by_position
+from mpcrt.runtime.binding import ByName, by_position
 from mpcrt.runtime.counters import Statistics, total
 from mpcrt.runtime.engine import Engine
 from mpcrt.runtime.links import make_link
@@ -232,8 +232,10 @@ def secure(
 ) -> Any:  # fmt: skip
     """One secure call: arguments in, result out."""
     function, args, fixed = by_position(function, static, args, kwargs)
+    names = function.names_of(len(args)) if isinstance(function, ByName) else range(len(args))
     given = [
-        argument if i in fixed else session.inject(argument, DRIVER, f"argument {i}") for i, argument in enumerate(args)
+        argument if i in fixed else session.inject(argument, DRIVER, f"argument {name}")
+        for i, (name, argument) in enumerate(zip(names, args, strict=True))
     ]
     shown = session.secure_call(device, function, placements.Static(fixed), tuple(given), {})
     value, _ = parts(shown.to(placements.Party(DRIVER)))

@@ -175,8 +175,12 @@ class Handle:
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):  # what libraries look for in any object
                 raise AttributeError(name)
-            if self._is_node() and (structure := self._known())[0] == "r" and name in trees.keys_of(structure):
-                return self[name]
+            if self._is_node():
+                kind, keys = self._known()[0], trees.keys_of(self._known())
+                if kind == "r" and name in keys:
+                    return self[name]
+                if kind == "d" and name in ("keys", "values", "items"):
+                    return getattr({key: self[key] for key in keys}, name)
             return getattr(self._data(f"`.{name}`"), name)
 
     def __bool__(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mpcrt
-from mpcrt.errors import DisagreementError, ProtocolError, UsageError, UserFunctionError
+from mpcrt.errors import DisagreementError, InputError, ProtocolError, UsageError, UserFunctionError
 from mpcrt.runtime import nodes, trees
 from mpcrt.runtime.nodes import Record
 
@@ -123,6 +123,8 @@ def test_local_cluster_takes_and_gives_any_pytree():
         x = cluster.secure(lambda x, n=1, *, names: x * n * len(names), static_argnums=1, static_argnames=["names"])
         np.testing.assert_allclose(x(array(1), names=("a", "b")), [2], atol=STEP)
         np.testing.assert_allclose(x(array(1), 3, names=("a",)), [3], atol=STEP)
+        with pytest.raises(InputError, match=r"argument shift\['b'\]: contains NaN"):
+            cluster.secure(lambda x, *, shift: x + shift["b"])(array(1), shift={"a": 1.0, "b": array(np.nan)})
 
 
 def test_handles_nested_in_nodes_of_all_kinds(world):
@@ -210,7 +212,7 @@ def test_a_public_result_without_a_computing_party_that_has_the_program_is_named
 
 def test_optax_trains_with_its_state_carried_on(world):
     optax = pytest.importorskip("optax")
-    optimizer = optax.adam(0.1)
+    optimizer = optax.adam(0.1, b1=0.5, b2=0.5)
 
     def loss(params, x, y):
         return jnp.mean((x @ params["w"] - y) ** 2)
@@ -235,7 +237,8 @@ def test_optax_trains_with_its_state_carried_on(world):
         params, state = step(params, state, x, y)
     for w, count in world(program).check().results.values():
         assert count == 2
-        np.testing.assert_allclose(w, params["w"], atol=2e-3)  # of adam's square root of small squares
+        # The second moments are above 0.05, off by some units of 2^-18: less than 0.1 % each, of steps of 0.1.
+        np.testing.assert_allclose(w, params["w"], atol=2e-4)
 
 
 PROGRAM = """
@@ -311,6 +314,10 @@ def test_handles_are_unpacked_and_counted_by_their_structure(world):
         y = spu(lambda x: (x, {"b": x, "a": x}, Model(x, x)))(bob(lambda: array(1, 2))())
         first, inner, model = y
         assert len(y) == 3 and len(inner) == 2 and list(inner) == ["a", "b"] and "a" in inner and "c" not in inner
+        assert [(k, v.shape) for k, v in inner.items()] == [("a", (2,)), ("b", (2,))] and list(dict(inner)) == [
+            "a",
+            "b",
+        ]
         w, b = model
         assert (w.shape, b.dtype, model.w.shape, model["b"].shape, model[0].shape) == (
             (2,),
@@ -488,6 +495,18 @@ def test_a_function_that_needs_what_is_static_says_so(world, caplog):
         return np.asarray(spu(lambda s: s.x**s.power)(made(alice(lambda: array(3))())).to(mpcrt.public))
 
     np.testing.assert_allclose(world(cured).check().results["bob"], [9], atol=STEP)
+
+
+def test_static_data_that_cannot_be_hashed_is_named(world):
+    def nested(session):
+        return spu(lambda s: s.x)([Scaled(alice(lambda: array(1))(), [1])]).shape
+
+    def given(session):
+        return spu(lambda s: s.x)(alice(lambda: Scaled(array(1), [1]))()).shape
+
+    for program, what in ((nested, "of a Scaled in an argument"), (given, "of a Scaled in <result of <lambda>()")):
+        said = [str(e) for e in world(program).failures.values() if isinstance(e, UsageError)]
+        assert said and all(what in text and "cannot be hashed" in text for text in said)
 
 
 def test_a_record_is_a_pytree_that_keeps_its_name():
