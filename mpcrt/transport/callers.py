@@ -1,8 +1,9 @@
-"""How much each TCP connection to this party has received: the kernel's count, since ZeroMQ does not bound it.
+"""How much each TCP connection to this party has received, and for how long nothing: the kernel's count.
 
 ZeroMQ shows a message once it is whole, of however many frames, and takes any number of connections; its high-water
 mark counts whole messages. So what others make it keep is bounded here: Linux says how many bytes have come over a
-connection (RFC 4898's ThruOctetsReceived), and a connection over which too many came is cut.
+connection (RFC 4898's ThruOctetsReceived), and a connection over which too many came is cut. The same count says that a
+peer is there while a frame of its is still on its way; ZeroMQ's own heartbeat knows of whole frames only.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import sys
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
@@ -18,6 +21,12 @@ CALLERS = 256
 """Accepted connections that have not greeted; one more cuts any of them, so that a flood lets some peers through."""
 CALLER_BYTES = 1 << 17
 """That may come from somebody who has not greeted: OpenSSL takes 100 KiB of certificates at most."""
+COUNTED = sys.platform == "linux" and hasattr(socket, "TCP_INFO")
+"""Whether this kernel counts a connection's bytes."""
+CALLER_SECONDS = 10.0
+"""For which a caller that has not greeted may be silent once it has said something."""
+LOOK_SECONDS = 0.25
+"""That one look counts for at most: who looks late has not been waiting for all that time."""
 _INFO_BYTES, _RECEIVED = 136, slice(128, 136)
 """The opening of Linux's `struct tcp_info`, and its field tcpi_bytes_received."""
 T = TypeVar("T")
@@ -28,6 +37,9 @@ class Wire:
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
+        self.silence = 0.0
+        """Seconds for which nothing has come, as the looks saw it; 0 before the first byte, and without a count."""
+        self._count, self._looked = 0, time.monotonic()
         self._remote: object = None
         with contextlib.suppress(OSError, ValueError), _borrowed(descriptor) as end:
             self._remote = end.getpeername()
@@ -40,7 +52,7 @@ class Wire:
 
     def _ask(self, question: Callable[[socket.socket], T]) -> T | None:
         """The socket's answer, while it leads where it did at first; None afterwards."""
-        with contextlib.suppress(OSError), _borrowed(self.descriptor) as end:
+        with contextlib.suppress(OSError, ValueError), _borrowed(self.descriptor) as end:
             if end.getpeername() == self._remote:
                 return question(end)
         return None
@@ -49,6 +61,13 @@ class Wire:
     def received(self) -> int | None:
         """Bytes so far, 0 where the kernel does not say; None when the connection is gone."""
         return self._ask(_received)
+
+    def look(self) -> int | None:
+        """As `received`; measures the silence."""
+        count, now = self.received, time.monotonic()
+        self.silence = self.silence + min(now - self._looked, LOOK_SECONDS) if count and count == self._count else 0.0
+        self._count, self._looked = count or 0, now
+        return count
 
     def cut(self) -> None:
         """End the connection: ZeroMQ finds that it has ended, frees what it keeps of it and closes it."""
@@ -71,7 +90,7 @@ def _shut(end: socket.socket) -> None:
 
 
 def _received(end: socket.socket) -> int:
-    if not hasattr(socket, "TCP_INFO"):
+    if not COUNTED:
         return 0
     return int.from_bytes(end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)[_RECEIVED], "little")
 
@@ -82,25 +101,29 @@ class Callers:
     def __init__(self) -> None:
         self._wires: dict[int, Wire] = {}
 
-    def came(self, descriptor: int) -> None:
-        """ZeroMQ has made or accepted a connection."""
-        self._wires[descriptor] = Wire(descriptor)
+    def came(self, descriptor: int) -> Wire:
+        """The connection that ZeroMQ has made or accepted, if that was not known."""
+        wire = Wire(descriptor)
+        if self._wires.get(descriptor) != wire:
+            self._wires[descriptor] = wire
+        return self._wires[descriptor]
 
     def left(self, descriptor: int) -> None:
         """A connection has ended."""
         self._wires.pop(descriptor, None)
 
     def look(self, known: Mapping[Wire, int]) -> list[Wire]:
-        """Cut each connection over which more came than `known` allows it, or CALLER_BYTES; and who are too many.
+        """Cut each connection over which more came than `known` allows it, or CALLER_BYTES; who are too many; and those
+        not known that have been silent for CALLER_SECONDS.
 
         Returns those of `known` among them.
         """
         callers, over = [], []
         for wire in list(self._wires.values()):
-            count = wire.received
+            count = wire.look()
             if count is None:
                 self.left(wire.descriptor)
-            elif count > known.get(wire, CALLER_BYTES):
+            elif count > known.get(wire, CALLER_BYTES) or (wire not in known and wire.silence > CALLER_SECONDS):
                 over.append(wire)
             elif wire not in known:
                 callers.append(wire)

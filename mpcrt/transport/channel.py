@@ -5,8 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from mpcrt.errors import MpcrtError
+from mpcrt.errors import MpcrtError, ProtocolError
 from mpcrt.text import plain
+from mpcrt.transport.arrival import Arrival
 from mpcrt.transport.codec import Encoded, Message, read_message
 from mpcrt.transport.header import Damaged, Frame
 
@@ -43,8 +44,11 @@ class Channel(ABC):
         """What the dialing end sends first."""
 
     @abstractmethod
-    def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
-        """The ZeroMQ messages that carry one message. To be used at once and whole: TLS has one order."""
+    def wrap(self, encoded: Encoded, start: int = 0) -> Iterable[Sequence[Frame]]:
+        """The ZeroMQ messages that carry one message, without its first `start` pieces, which the other end has.
+
+        To be used at once and whole: TLS has one order. Raises ProtocolError where it has no piece `start`.
+        """
 
     @abstractmethod
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:
@@ -62,6 +66,15 @@ class Channel(ABC):
         """Whether it is time for a new connection."""
         return False
 
+    @property
+    def arriving(self) -> Arrival | None:
+        """The message of which not all pieces have come."""
+        return None
+
+    def resume(self, arrival: Arrival | None) -> None:
+        """Go on with what came over another connection: the first numbered message has to be this one."""
+        assert arrival is None, "only a channel of pieces leaves one"
+
 
 class PlainChannel(Channel):
     """Messages as they are. For loopback addresses only; whoever makes the link sees to that."""
@@ -71,7 +84,9 @@ class PlainChannel(Channel):
     def start(self) -> list[Sequence[Frame]]:
         return []
 
-    def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
+    def wrap(self, encoded: Encoded, start: int = 0) -> Iterable[Sequence[Frame]]:
+        if start:
+            raise ProtocolError("in plaintext no message is in pieces")
         return (encoded.frames,)
 
     def unwrap(self, frames: Sequence[Frame], limit: int) -> list[tuple[Message, Frame]]:

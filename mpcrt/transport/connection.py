@@ -27,20 +27,21 @@ WAITING_BYTES = QUEUED_MESSAGES * FRAME_LIMIT + (1 << 28)
 
 
 class Greeting:
-    """The first message in each direction: (name, addressee, instance, last sequence received)."""
+    """The first message in each direction: (name, addressee, instance, last sequence received, pieces of the next)."""
 
-    def __init__(self, name: str, addressee: str, instance: bytes, received: int) -> None:
+    def __init__(self, name: str, addressee: str, instance: bytes, received: int = 0, pieces: int = 0) -> None:
         self.name, self.addressee, self.instance, self.received = name, addressee, instance, received
+        self.pieces = pieces
 
     def encode(self) -> Encoded:
         """As a control message."""
-        return control(Control.GREETING, (self.name, self.addressee, self.instance, self.received))
+        return control(Control.GREETING, (self.name, self.addressee, self.instance, self.received, self.pieces))
 
     @classmethod
     def decode(cls, message: Message) -> Greeting:
         """From a control message; raises ProtocolError."""
-        greeting = cls(*control_fields(message, str, str, bytes, int))
-        if len(greeting.instance) != INSTANCE_BYTES or greeting.received < 0:
+        greeting = cls(*control_fields(message, str, str, bytes, int, int))
+        if len(greeting.instance) != INSTANCE_BYTES or min(greeting.received, greeting.pieces) < 0:
             raise Refused("its greeting is malformed")
         return greeting
 
@@ -88,6 +89,12 @@ class Connection:
             return sys.maxsize  # in plaintext one message may be of any size, and both ends are on this machine
         return self._taken + WAITING_BYTES + int(HEARTBEAT_BYTES * (time.monotonic() - self._began))
 
+    @property
+    def pieces(self) -> int:
+        """Of the message that is coming, those that have come."""
+        arriving = self.channel.arriving
+        return arriving.taken if arriving else 0
+
     def start(self) -> bool:
         """The dialing end speaks first."""
         return self._put(self.channel.start())
@@ -108,10 +115,10 @@ class Connection:
         self.greeted = True
         return self.transmit(greeting.encode())
 
-    def transmit(self, encoded: Encoded) -> bool:
-        """Send one message."""
+    def transmit(self, encoded: Encoded, start: int = 0) -> bool:
+        """Send one message, from its piece `start` on."""
         try:
-            return self._put(self.channel.wrap(encoded))
+            return self._put(self.channel.wrap(encoded, start))
         except (Cut, Refused):
             return False
 

@@ -29,7 +29,7 @@ from mpcrt.errors import ProtocolError, UsageError
 from mpcrt.text import quoted
 from mpcrt.transport.link import NONCE_BYTES, Address, Kind
 
-VERSION = 2
+VERSION = 3
 """Of all that travels on a link, sealed buffers included; whoever changes that raises it."""
 LINKS = f"mpcrt/{VERSION}"
 """What TLS calls it (ALPN, RFC 7301)."""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from dataclasses import dataclass, field
 
 from mpcrt.errors import PeerLost
+from mpcrt.transport.arrival import first_bytes
 from mpcrt.transport.channel import Refused
+from mpcrt.transport.codec import Encoded, control
 from mpcrt.transport.connection import Connection, Greeting
+from mpcrt.transport.header import Control
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Count
+
+FRUITLESS = 3
+"""Connections that have to end, with nothing got across for `idle`, before their peer is given up."""
 
 
 @dataclass(slots=True)
@@ -45,6 +52,13 @@ class Line:
     ended: bool = False
     """The peer's own ABORT came."""
     damages: int = 0
+    position: tuple[int, ...] = ()
+    """How far the messages of both directions had got when that last changed,"""
+    advanced_at: float = 0.0
+    """when that was,"""
+    fruitless: int = 0
+    """and how many connections have ended since."""
+    pieces_reported: int = 0
 
     @property
     def connections(self) -> list[Connection]:
@@ -81,31 +95,85 @@ class Line:
             raise PeerLost(f"{self.where} was restarted; a run does not resume, start it again", self.peer)
         self.instance = greeting.instance
 
-    def resend(self, received: int, resent: Count) -> bool:
-        """Send what the peer has not, the very bytes that were sent before. False when the connection is gone.
+    def resend(self, received: int, pieces: int, resent: Count) -> bool:
+        """Send what the peer has not, who has everything up to `received` and so many pieces of the next message:
+        the very bytes that were sent before. False when the connection is gone.
 
         Raises PeerLost where it is this process that was restarted: the peer has messages that it never sent.
         """
         assert self.connection is not None
-        if received and not self.session.sent_sequence:
+        if (received or pieces) and not self.session.sent_sequence:
             raise PeerLost(
                 f"{self.where} is in a run already; none resumes, end it there and start it again", self.peer
             )
-        missing = self.session.resume(received)
+        missing = self.session.resume(received, pieces)
         for sequence, encoded in enumerate(missing, self.session.sent_sequence - len(missing) + 1):
             if sequence <= self.transmitted:
                 resent.messages += 1
-                resent.payload += encoded.payload
+                resent.payload += encoded.payload - first_bytes(encoded.frames[1:], pieces)
                 resent.header += encoded.header
-            if not self.connection.transmit(encoded):
+            if not self.connection.transmit(encoded, pieces):
                 return False
+            pieces = 0
         self.transmitted = self.session.sent_sequence
         return True
 
-    def lost(self, idle: float) -> PeerLost:
-        """The error of a peer that was away for too long."""
-        because = f"; {self.refusal}" if self.refusal else ""
-        return PeerLost(f"{self.where} was lost: silent for {idle:g} s{because}", self.peer)
+    def greet(self, connection: Connection, me: str, instance: bytes) -> None:
+        """Say who this is, and how far the peer's messages have got."""
+        arrival = self.session.partial
+        connection.channel.resume(arrival)
+        pieces = arrival.taken if arrival else 0
+        connection.greet(Greeting(me, self.peer, instance, self.session.received, pieces))
+
+    def unreported(self, since: float) -> bool:
+        """Whether something is to be reported, at once or because nothing has been `since`."""
+        session, connection = self.session, self.connection
+        if session.received > session.reported or session.consumed > session.consumed_reported:
+            return True
+        # a dialed connection's end is noticed by its descriptor; an accepted one's only by sending
+        due = not self.dialed or (connection is not None and connection.pieces != self.pieces_reported)
+        return due and self.reported_at < since
+
+    def report(self, count: Count) -> bool:
+        """Tell the peer what was received and consumed. False when the connection is gone."""
+        assert self.connection is not None
+        session, pieces = self.session, self.connection.pieces
+        session.mark_reported()
+        self.reported_at, self.pieces_reported = time.monotonic(), pieces
+        encoded = control(Control.ACK, (pieces,), acknowledged=session.received, consumed=session.consumed)
+        count.messages += 1
+        count.header += encoded.header
+        return self.connection.transmit(encoded)
+
+    def tell(self, last_words: Encoded | None) -> None:
+        """Send this party's ABORT, once over each connection."""
+        if self.connection is not None and last_words is not None and not self.told:
+            self.told = self.connection.transmit(last_words)
+
+    def away(self, now: float, heart: Heart) -> bool:
+        """Whether a peer that was there has had no connection for too long."""
+        return self.came_up and self.connection is None and now - self.down_since > heart.patience
+
+    def judge(self, now: float, heart: Heart) -> None:
+        """Raises PeerLost for a peer that is away for too long, or whose connections come and go and carry nothing."""
+        self._advance(now)
+        if self.session.closed:
+            return
+        if self.away(now, heart):
+            because = f"; {self.refusal}" if self.refusal else ""
+            raise PeerLost(f"{self.where} was lost: silent for {heart.idle:g} s{because}", self.peer)
+        if self.fruitless >= FRUITLESS and now - self.advanced_at > heart.idle:
+            what = (
+                f"{self.fruitless} connections in {now - self.advanced_at:.1f} s ended before anything more got across"
+            )
+            raise PeerLost(f"{self.where} was lost: {what}", self.peer)
+
+    def _advance(self, now: float) -> None:
+        """Note whether anything has got across: a connection that comes back and ends again is no progress."""
+        arriving = self.session.partial if self.connection is None else self.connection.channel.arriving
+        position = (*self.session.position, arriving.taken if arriving else 0)
+        if position != self.position or not (arriving or self.session.unacknowledged):
+            self.position, self.advanced_at, self.fruitless = position, now, 0
 
 
 @dataclass(slots=True)

@@ -8,8 +8,6 @@ the session's first bytes, so a key is as secret, as fresh and as surely the pee
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-
 import numpy as np
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,8 +17,6 @@ from mpcrt.transport.header import Frame
 
 KEY_BYTES = 32
 TAG_BYTES = 16
-PIECE = 1 << 19
-"""The most bytes of a buffer under one seal, so that the first leave while the next are enciphered."""
 
 
 class Seal:
@@ -57,11 +53,3 @@ class Seal:
         """Counts pieces: no nonce comes twice under a key, and a piece opens in its place only."""
         self._count += 1
         return self._count.to_bytes(12, "big")
-
-
-def pieces(buffers: Iterable[Frame]) -> Iterator[memoryview]:
-    """How the buffers of a message are cut, at both ends alike; an empty one has no piece."""
-    for buffer in buffers:
-        view = memoryview(buffer)
-        for start in range(0, len(view), PIECE):
-            yield view[start : start + PIECE]

@@ -1,9 +1,9 @@
 """What two parties know of each other for a whole run, over however many connections: no I/O here.
 
 Messages of one direction are numbered from 1. A sent message is kept, as the very bytes that left, until the peer has
-acknowledged it; after a reconnect the peer says how far it got and the rest is sent again, so that nothing need arrive
-twice. What does is compared byte for byte and dropped; what differs, or is no longer here to compare with, ends the
-run, since two payloads under one mask would reveal their difference.
+acknowledged it; after a reconnect the peer says how far it got, to the piece of a large one, and the rest is sent
+again, so that nothing need arrive twice. What does is compared byte for byte and dropped; what differs, or is no longer
+here to compare with, ends the run, since two payloads under one mask would reveal their difference.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from mpcrt.errors import PeerLost, ProtocolError, UsageError
+from mpcrt.transport.arrival import Arrival
 from mpcrt.transport.codec import Encoded, Message, encode
 from mpcrt.transport.header import Control, Frame
 from mpcrt.transport.link import UNBOUND, Address, Buffer, Kind
@@ -60,11 +61,15 @@ class Session:
         self.sent_sequence = 0
         self.sent_payload = 0
         self.peer_consumed = 0
+        self.peer_pieces = 0
+        """Of the oldest message without acknowledgement, those that the peer has said it has."""
         self.received = 0
         self.reported = 0
         self.consumed = 0
         self.consumed_reported = 0
         self.unreported_bytes = 0
+        self.partial: Arrival | None = None
+        """What has come of the next message, while there is no connection over which the rest could."""
         self.inbox: dict[Address, Message] = {}
         self.inbox_bytes = 0
         self._inbox_limit = inbox_limit
@@ -106,18 +111,31 @@ class Session:
             raise ProtocolError(f"{self.peer} acknowledges message {sequence}, which was never sent")
         waiting, left = self.unacknowledged, self.sent_sequence - sequence
         while len(waiting) > left:
-            encoded = waiting.popleft()
+            encoded, self.peer_pieces = waiting.popleft(), 0
             self.unacknowledged_bytes -= encoded.payload + encoded.header
         if consumed > self.peer_consumed:
             self.peer_consumed = consumed
 
-    def resume(self, received: int) -> list[Encoded]:
-        """What has to be sent again on a new connection to a peer that has everything up to `received`."""
+    def resume(self, received: int, pieces: int) -> list[Encoded]:
+        """What has to be sent again on a new connection to a peer that has everything up to `received`, and so many
+        pieces of the next message."""
         oldest = self.sent_sequence - len(self.unacknowledged) + 1
         if received + 1 < oldest:
             raise ProtocolError(f"{self.peer} asks for message {received + 1}, which it has acknowledged before")
         self.acknowledge(received, 0)
+        if pieces and not self.unacknowledged:
+            raise ProtocolError(f"{self.peer} has a piece of message {received + 1}, which was never sent")
+        self.peer_pieces = pieces
         return list(self.unacknowledged)
+
+    def keep(self, arrival: Arrival | None) -> None:
+        """A connection has ended while a message was coming; the next connection may go on with it."""
+        self.partial = arrival if arrival is not None and arrival.header.sequence == self.received + 1 else None
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        """How far the messages of both directions have got, as far as is known here but for what is arriving now."""
+        return self.sent_sequence - len(self.unacknowledged), self.peer_pieces, self.received
 
     def incoming(self, message: Message, frame: Frame) -> bool:
         """Take a message in; `frame` is its first frame as received. False when it is a duplicate.

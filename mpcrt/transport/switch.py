@@ -23,13 +23,13 @@ import zmq
 from zmq.backend import Socket
 from zmq.utils.monitor import parse_monitor_message
 
-from mpcrt.transport.callers import Callers
+from mpcrt.transport.callers import COUNTED, Callers
 from mpcrt.transport.header import BUFFERS_LIMIT, Frame
 
 ZERO_COPY = 1 << 16
 """From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
-QUEUED_MESSAGES = 1 << 9
-"""That ZeroMQ takes from one connection before they are looked at: with TLS at most 288 MiB, whoever sends."""
+QUEUED_MESSAGES = 1 << 10
+"""That ZeroMQ takes from one connection before they are looked at: with TLS at most 320 MiB, whoever sends."""
 _MORE = int(zmq.SNDMORE)
 _NOW = int(zmq.NOBLOCK)
 _SOURCE = int(zmq.SRCFD)
@@ -56,7 +56,12 @@ class Switch:
     """The ROUTER socket, its monitor and a way to wake a waiting thread. Not thread safe, except for `wake`."""
 
     def __init__(self, *, heartbeat: float, timeout: float, frame_limit: int, copy_first: bool) -> None:
-        """`heartbeat` and `timeout` in seconds; frames above `frame_limit` bytes end their connection unread."""
+        """`heartbeat` and `timeout` in seconds; frames above `frame_limit` bytes end their connection unread.
+
+        Where the kernel counts bytes, heartbeats are only sent: whoever counts decides who is silent. ZeroMQ would cut
+        a connection over which one frame takes longer than `timeout`, or whose frames nobody has read for as long.
+        """
+        silence = 0 if COUNTED else max(100, int(timeout * 1000))
         self._context = zmq.Context(io_threads=1)
         self._router = router = self._context.socket(zmq.ROUTER)
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
@@ -69,8 +74,8 @@ class Switch:
         router.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         router.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat * 1000)))
-        router.setsockopt(zmq.HEARTBEAT_TIMEOUT, max(1, int(timeout * 1000)))
-        router.setsockopt(zmq.HEARTBEAT_TTL, max(100, int(timeout * 1000)))
+        router.setsockopt(zmq.HEARTBEAT_TIMEOUT, silence)
+        router.setsockopt(zmq.HEARTBEAT_TTL, silence)
         # the wrappers round these cost as much as they do
         self._send, self._recv = partial(Socket.send, router), partial(Socket.recv, router)
         self._monitor = router.get_monitor_socket(_EVENTS)

@@ -17,13 +17,13 @@ import zmq
 
 from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
-from mpcrt.transport.callers import CALLERS, Wire
+from mpcrt.transport.callers import CALLERS
 from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejected
-from mpcrt.transport.codec import Encoded, Message, control, control_fields, encode
+from mpcrt.transport.codec import Encoded, Message, control, control_fields
 from mpcrt.transport.connection import Connection, Greeting, said
 from mpcrt.transport.header import HEADER_LIMIT, Control, Frame, OtherVersion
 from mpcrt.transport.line import Heart, Line
-from mpcrt.transport.link import Address, Failure
+from mpcrt.transport.link import Failure
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
 from mpcrt.transport.switch import Notice, Switch
@@ -120,14 +120,14 @@ class Switchboard:
         for wire in self.switch.callers.look({wire: c.allowance for wire, c in here.items()}):
             raise ProtocolError(f"{here[wire].peer} sent a message without end")
         for line in self.lines.values():
+            if self._last_words is None:
+                line.judge(now, self._heart)
             if line.connection is not None:
                 self._keep(line, line.connection, now)
                 continue
             if line.session.closed:
                 continue
-            if line.came_up and now - line.down_since > self._heart.patience:
-                if self._last_words is None:
-                    raise line.lost(self._heart.idle)
+            if line.away(now, self._heart):
                 continue
             if line.attempt is not None:
                 if line.attempt.wire and now - line.attempt.since > GREETING_SECONDS:
@@ -145,26 +145,14 @@ class Switchboard:
 
     def report(self, line: Line) -> None:
         """Tell the peer what was received and consumed; finds out whether an accepted connection is still there."""
-        session, connection = line.session, line.connection
-        if connection is None:
-            return
-        session.mark_reported()
-        line.reported_at = time.monotonic()
-        encoded = encode(Address(Control.ACK), (), acknowledged=session.received, consumed=session.consumed)
-        self._statistics.control.messages += 1
-        self._statistics.control.header += encoded.header
-        if not connection.transmit(encoded):
-            self._ended(connection, "the connection is gone")
+        if line.connection is not None and not line.report(self._statistics.control):
+            self._ended(line.connection, "the connection is gone")
 
     def abort(self, failure: Failure) -> None:
         """Send ABORT on every connection there is, and on each that comes up later."""
         self._last_words = control(Control.ABORT, failure.clipped())
         for line in self.lines.values():
-            self._tell(line)
-
-    def _tell(self, line: Line) -> None:
-        if line.connection is not None and self._last_words is not None and not line.told:
-            line.told = line.connection.transmit(self._last_words)
+            line.tell(self._last_words)
 
     def untold(self, culprit: str) -> bool:
         """Whether somebody who may still come up has not been sent the ABORT, or has not come to look."""
@@ -176,10 +164,11 @@ class Switchboard:
         return [line for line in self.lines.values() if not line.came_up]
 
     def _keep(self, line: Line, connection: Connection, now: float) -> None:
-        session = line.session
-        unreported = session.received > session.reported or session.consumed > session.consumed_reported
-        # a dialed connection's end is noticed by its descriptor; an accepted one's only by sending
-        if unreported or (not line.dialed and now - line.reported_at > self._heart.beat):
+        if connection.wire is not None and connection.wire.silence > self._heart.timeout:
+            connection.wire.cut()
+            self._lost(connection, "it is silent")
+            return
+        if line.unreported(now - self._heart.beat):
             self.report(line)
         if connection.dialed and connection.channel.spent:
             self._lost(connection, "its TLS session has carried enough")
@@ -188,7 +177,7 @@ class Switchboard:
     def _stranger(self, identity: bytes, descriptor: int) -> Connection:
         """An accepted connection that has just sent its first message."""
         connection = Connection(self.switch, identity, self._channel(dialing=False))
-        connection.wire = Wire(descriptor)
+        connection.wire = self.switch.callers.came(descriptor)
         while len(self._strangers) >= CALLERS:
             self._drop(self._strangers[uuid.uuid4().int % CALLERS])
         self._strangers.append(connection)
@@ -221,8 +210,7 @@ class Switchboard:
             if connection.probing:
                 connection.greeted = connection.transmit(control(Control.PROBE, ()))
                 return
-            session = self.lines[connection.peer].session
-            connection.greet(Greeting(self.name, connection.peer, self._instance, session.received))
+            self.lines[connection.peer].greet(connection, self.name, self._instance)
 
     def _arrived(self, connection: Connection, frames: Sequence[Frame]) -> None:
         """Handle one ZeroMQ message, and decide whose fault it is when it is bad."""
@@ -287,7 +275,9 @@ class Switchboard:
         if kind == Control.ABORT:
             self.lines[connection.peer].ended = True
             raise PeerFailed(*control_fields(message, str, str, int, int, str), reporter=connection.peer)
-        self.lines[connection.peer].session.acknowledge(header.acknowledged, header.consumed)
+        session = self.lines[connection.peer].session
+        session.acknowledge(header.acknowledged, header.consumed)
+        (session.peer_pieces,) = control_fields(message, int)
 
     def _greeted(self, connection: Connection, greeting: Greeting) -> None:
         """Check who greets; from here on the connection carries the session."""
@@ -303,14 +293,15 @@ class Switchboard:
         if not connection.dialed:
             connection.peer = greeting.name
             self._strangers.remove(connection)
-            connection.greet(Greeting(self.name, greeting.name, self._instance, line.session.received))
+            line.greet(connection, self.name, self._instance)
         self._statistics.reconnects += line.came_up
         away = time.monotonic() - line.down_since if line.came_up and line.connection is None else 0.0
         connection.ready = line.came_up = True
         line.connection, line.attempt, line.attempts, line.refusal = connection, None, 0, ""
         log.info("connected to %s%s", line.peer, f" again, after {away:.1f} s" if away else "")
-        self._tell(line)
-        if not line.resend(greeting.received, self._statistics.resent):
+        line.tell(self._last_words)
+        line.session.partial = None  # it is the connection's now
+        if not line.resend(greeting.received, greeting.pieces, self._statistics.resent):
             self._lost(connection, "the connection is gone")
 
     def _refused(self, connection: Connection, error: MpcrtError) -> None:
@@ -374,6 +365,10 @@ class Switchboard:
     def _drop(self, connection: Connection) -> None:
         if self._connections.pop(connection.identity, None) is not None:
             self._gone.append(connection.identity)
+            if connection.ready:
+                line = self.lines[connection.peer]
+                line.session.keep(connection.channel.arriving)
+                line.fruitless += 1
         if connection in self._strangers:
             self._strangers.remove(connection)
         if connection.dialed:
@@ -384,7 +379,8 @@ class Switchboard:
         connected = notice.event == zmq.Event.CONNECTED
         for connection in [c for line in self.lines.values() for c in line.connections if c.dialed]:
             if connected and connection.wire is None and connection.endpoint == notice.endpoint:
-                connection.wire, connection.since = Wire(notice.descriptor), time.monotonic()
+                connection.wire = self.switch.callers.came(notice.descriptor)
+                connection.since = time.monotonic()
             elif not connected and connection.wire and connection.wire.descriptor == notice.descriptor:
                 self._ended(connection, "the connection ended")
                 return

@@ -9,26 +9,24 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from zlib import crc32
 
-import numpy as np
-
 from mpcrt.errors import ConfigError, ProtocolError
+from mpcrt.transport.arrival import PIECE, Arrival, piece_count, pieces
 from mpcrt.transport.channel import TLS_RECORDS, Channel, Cut, Refused, Rejected
-from mpcrt.transport.codec import Encoded, Message, assemble, inline_message
+from mpcrt.transport.codec import Encoded, Message, inline_message
 from mpcrt.transport.header import (
     HEADER_LIMIT,
     LINKS,
     PREFIX_BYTES,
     Frame,
-    Header,
     OtherVersion,
     read_fields,
     read_prefix,
 )
-from mpcrt.transport.seal import KEY_BYTES, PIECE, Seal, pieces
+from mpcrt.transport.seal import KEY_BYTES, Seal
 
 FRAME_LIMIT = max(PIECE, HEADER_LIMIT) + (1 << 16)
 """The most that a frame has: a sealed piece, or a header with the bytes round each record."""
@@ -140,11 +138,10 @@ class TlsChannel(Channel):
         self._plain = b""
         self._key = Seal.draw()
         self._sealing, self._opening = Seal(self._key), None
-        self._header: Header | None = None
-        self._head: bytes = b""
-        self._parts: list[memoryview] = []
-        self._expected: deque[memoryview] = deque()
-        """Where the pieces of a large message go that have not come yet."""
+        self._arrival: Arrival | None = None
+        """The large message whose pieces come now."""
+        self._resumed: Arrival | None = None
+        """The one that began over another connection, until its header has come again."""
         self._bytes_in = self._bytes_out = 0
         self._broken = False
 
@@ -175,15 +172,24 @@ class TlsChannel(Channel):
             raise OtherVersion(f"it speaks another version of the links than {LINKS}; install one release")
         self._write(self._key)
 
-    def wrap(self, encoded: Encoded) -> Iterable[Sequence[Frame]]:
-        frames = encoded.frames
-        self._write(frames[0])
-        return ((self._written(),),) if len(frames) == 1 else self._sealed(frames)
+    @property
+    def arriving(self) -> Arrival | None:
+        return self._arrival or self._resumed
 
-    def _sealed(self, frames: Sequence[Frame]) -> Iterator[Sequence[Frame]]:
+    def resume(self, arrival: Arrival | None) -> None:
+        self._resumed = arrival
+
+    def wrap(self, encoded: Encoded, start: int = 0) -> Iterable[Sequence[Frame]]:
+        frames = encoded.frames
+        if start and not 0 < start < piece_count(frames[1:]):
+            raise ProtocolError(f"it asks for piece {start} of a message that has fewer")
+        self._write(frames[0])
+        return ((self._written(),),) if len(frames) == 1 else self._sealed(frames, start)
+
+    def _sealed(self, frames: Sequence[Frame], start: int) -> Iterator[Sequence[Frame]]:
         """The header of a large message leaves with its first piece."""
         before: list[Frame] = [self._written()]
-        for piece in pieces(frames[1:]):
+        for piece in islice(pieces(frames[1:]), start, None):
             sealed = self._sealing.close(piece)
             self._bytes_out += len(sealed)
             yield (*before, sealed)
@@ -208,19 +214,21 @@ class TlsChannel(Channel):
         self._broken = True  # whatever is raised below: what follows a gap must not be taken for what was in it
         complete: list[tuple[Message, Frame]] = []
         for frame in frames:
-            if self._header is not None:
+            if self._arrival is not None:
                 assert self._opening is not None
-                self._opening.open(frame, self._expected.popleft())
+                self._opening.open(frame, self._arrival.place)
+                self._arrival.took()
             else:
                 complete += self._take(frame, limit)
             self._bytes_in += len(frame)
-            if self._header is not None and not self._expected:
-                complete.append(self._finish())
+            if self._arrival is not None and self._arrival.whole:
+                complete.append((self._arrival.message(), self._arrival.head))
+                self._arrival = None
         self._broken = False
         return complete
 
     def _take(self, frame: Frame, limit: int) -> list[tuple[Message, Frame]]:
-        """The messages that TLS records complete; `_header` is set where a large one begins, which ends the records."""
+        """The messages that TLS records complete; where a large one begins, which ends them, `_arrival` is set."""
         if not self._bytes_in and not (frame and frame[0] in TLS_RECORDS):
             raise Refused("it does not speak TLS, which every link here needs")
         self._in.write(frame)
@@ -229,9 +237,9 @@ class TlsChannel(Channel):
         complete: list[tuple[Message, Frame]] = []
         while self.established and (data := self._read()) is not None:
             self._plain = self._plain + data if self._plain else data
-            while self._header is None and (message := self._next(limit)) is not None:
+            while self._arrival is None and (message := self._next(limit)) is not None:
                 complete.append(message)
-        if self._header is not None and self._plain:  # no fault of the peer's: the network can join frames
+        if self._arrival is not None and self._plain:  # no fault of the peer's: the network can join frames
             raise Cut("records where the buffers of a large message were expected")
         return complete
 
@@ -255,7 +263,7 @@ class TlsChannel(Channel):
         return self._in.pending > 0 or self._tls.pending() > 0
 
     def _next(self, limit: int) -> tuple[Message, Frame] | None:
-        """The next small message in the plaintext, or None; then `_header` may be set, by the start of a large one."""
+        """The next small message in the plaintext, or None; then `_arrival` may be set, by the start of a large one."""
         if self._opening is None:
             if len(self._plain) < KEY_BYTES:
                 return None
@@ -271,15 +279,12 @@ class TlsChannel(Channel):
         frame, self._plain = plain[:end], plain[end:]
         if crc32(frame[PREFIX_BYTES:]) != prefix[3]:
             raise ProtocolError("a frame with another checksum than its own")
+        resumed = None
+        if header.sequence:
+            resumed, self._resumed = self._resumed, None
+            if resumed is not None and resumed.head != frame:
+                raise ProtocolError(f"two different messages number {header.sequence}: {header.address}")
         if header.inline:
             return inline_message(header, frame), frame
-        self._header, self._head = header, frame
-        self._parts = [np.empty(size, np.uint8).data for size in header.layout.sizes]
-        self._expected.extend(pieces(self._parts))
+        self._arrival = resumed or Arrival(header, frame)
         return None
-
-    def _finish(self) -> tuple[Message, Frame]:
-        assert self._header is not None
-        message = Message(self._header, assemble(self._header.layout, self._parts))
-        self._header, self._parts = None, []
-        return message, self._head

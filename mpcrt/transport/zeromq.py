@@ -234,7 +234,7 @@ class ZmqLink(Link):
             self._reported = True
             if self._failure is None:
                 with contextlib.suppress(MpcrtError):
-                    self._say_goodbye(board, time.monotonic() + min(CLOSE_SECONDS, self._idle))
+                    self._say_goodbye(board, min(CLOSE_SECONDS, self._idle))
             elif self._aborted is not None:
                 self._farewell(board, self._aborted.party, FAREWELL)
             self._closed = True
@@ -247,16 +247,20 @@ class ZmqLink(Link):
         if self._listening is not None and not self._released:
             os.close(self._listening)
 
-    def _say_goodbye(self, board: Switchboard, deadline: float) -> None:
-        """Tell each peer that nothing more comes, and wait until it has everything."""
+    def _say_goodbye(self, board: Switchboard, patience: float) -> None:
+        """Tell each peer that nothing more comes, and wait until it has everything, or nothing more of it arrives."""
         for peer, line in board.lines.items():
             if not (line.session.closed and line.connection is None):
                 board.transmit(peer, line.session.outgoing(_BYE, (), self.nonce))
+        positions, deadline = [], time.monotonic() + patience
         while time.monotonic() < deadline and any(
             line.session.unacknowledged and not (line.session.closed and line.connection is None)
             for line in board.lines.values()
         ):
             self._step(board, SLICE / 2)
+            before, positions = positions, [line.session.position for line in board.lines.values()]
+            if positions != before:
+                deadline = time.monotonic() + patience
 
     def _release(self, board: Switchboard) -> None:
         with self._turn:

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from link_worlds import Authority, session
 
 from mpcrt.errors import ProtocolError
+from mpcrt.transport.arrival import PIECE
 from mpcrt.transport.channel import Cut, Refused
 from mpcrt.transport.codec import Encoded, encode
 from mpcrt.transport.header import INLINE_LIMIT, Frame
 from mpcrt.transport.link import Address, Kind
-from mpcrt.transport.seal import PIECE, TAG_BYTES, Seal
+from mpcrt.transport.seal import TAG_BYTES, Seal
 from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel
 
 LIMIT = 1 << 30

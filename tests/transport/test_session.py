@@ -122,10 +122,10 @@ def test_resend_is_byte_identical_and_only_what_is_missing():
     before = [[bytes(frame) for frame in each.frames] for each in sent]
     alice.acknowledge(2, 40)
     assert alice.pending == 160
-    again = alice.resume(3)
+    again = alice.resume(3, 0)
     assert [[bytes(frame) for frame in each.frames] for each in again] == before[3:]
     with pytest.raises(ProtocolError, match="acknowledged before"):
-        alice.resume(1)
+        alice.resume(1, 0)
 
 
 def test_nothing_after_goodbye():
