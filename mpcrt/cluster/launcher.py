@@ -19,7 +19,7 @@ from mpcrt.cluster.processes import GRACE, POLL, Processes
 from mpcrt.cluster.relay import Relay
 from mpcrt.cluster.scratch import Scratch
 from mpcrt.cluster.signals import terminating_signals
-from mpcrt.cluster.sockets import close_all, listening_sockets
+from mpcrt.cluster.sockets import close_all, free_ports_cluster
 
 FAILURE_SLACK = 5.0
 KILLED_PATIENCE = 5.0
@@ -171,16 +171,17 @@ def run_local(
 ) -> int:
     """Runs a program at every party here and returns the most telling exit code; 130 when interrupted.
 
-    `sockets` already listen on the file's addresses, where the caller has chosen them. Once a process has failed the
-    others have `patience` seconds to end by themselves (default: `idle` and a little; less when one was killed).
-    Raises ConfigError when an address of the file cannot be listened on.
+    The processes meet on free loopback ports, so that runs of one cluster file do not meet each other; or on the file's
+    addresses, if the caller has `sockets` that listen there. Once a process has failed the others have `patience`
+    seconds to end by themselves (default: `idle` and a little; less when one was killed).
     """
     patience = config.timeouts.idle + FAILURE_SLACK if patience is None else patience
     options = options or RunOptions(local_processes=len(config.names))
     relay = relay or Relay(config.names, prefix=not options.log_json)
     with terminating_signals():
         try:
-            sockets = listening_sockets(config) if sockets is None else sockets
+            if sockets is None:
+                config, sockets = free_ports_cluster(config)
             with LocalRun(config, sockets, program, arguments, options=options, command=command, relay=relay) as run:
                 ended_here = _wait(run, patience)
                 run.processes.close()

@@ -53,19 +53,6 @@ def listening_socket(endpoint: Endpoint, party: str) -> socket.socket:
     return made
 
 
-def listening_sockets(config: ClusterConfig) -> dict[str, socket.socket]:
-    """A listening socket for each party that is dialled. Raises ConfigError, and then none stays open."""
-    made: dict[str, socket.socket] = {}
-    try:
-        for name, party in config.parties.items():
-            if party.bind is not None:
-                made[name] = listening_socket(party.bind, name)
-    except BaseException:
-        close_all(made)
-        raise
-    return made
-
-
 def free_ports_cluster(config: ClusterConfig) -> tuple[ClusterConfig, dict[str, socket.socket]]:
     """The same cluster on free loopback ports, and the sockets that already listen there."""
     made: dict[str, socket.socket] = {}

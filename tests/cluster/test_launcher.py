@@ -18,7 +18,7 @@ from mpcrt.cluster import exit_codes
 from mpcrt.cluster.launcher import LocalRun, Start, party_command, run_local
 from mpcrt.cluster.options import RunOptions
 from mpcrt.cluster.relay import Relay
-from mpcrt.cluster.sockets import close_all, free_ports_cluster, listening_socket, listening_sockets
+from mpcrt.cluster.sockets import close_all, free_ports_cluster, listening_socket
 from mpcrt.errors import ConfigError
 
 STAND_IN = Path(__file__).with_name("stand_in.py")
@@ -78,17 +78,10 @@ class World:
         return code
 
     def left(self) -> list[object]:
-        """Parties' processes, files and ports that are still there. What a party started is no child of the launcher's:
-        it has been killed, but is gone only a moment later."""
+        """Parties' processes and files that are still there. What a party started is no child of the launcher's: it
+        has been killed, but is gone only a moment later."""
         pids = [int((self.pids / name).read_text()) for name in NAMES if (self.pids / name).exists()]
-        busy = []
-        for party in self.config.parties.values():
-            assert party.bind is not None
-            try:
-                listening_socket(party.bind, "test").close()
-            except ConfigError:
-                busy.append(party.bind)
-        return [*(pid for pid in pids if not gone(pid)), *self.temporary.iterdir(), *busy]
+        return [*(pid for pid in pids if not gone(pid)), *self.temporary.iterdir()]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +146,8 @@ def test_grandchildren_end_with_their_party(world):
 @pytest.mark.parametrize("behaviours", [("sleep",) * 3, ("polite", "stubborn", "stopped")])
 def test_closing_ends_every_child(world, behaviours):
     relay = Relay(NAMES, out=world.out, err=world.err)
-    run = LocalRun(world.config, listening_sockets(world.config), command=world.command(behaviours), relay=relay)
+    config, sockets = free_ports_cluster(world.config)
+    run = LocalRun(config, sockets, command=world.command(behaviours), relay=relay)
     assert eventually(lambda: len(list(world.pids.iterdir())) == 3)
     run.close(grace=0.3)
     run.close()
@@ -170,12 +164,11 @@ def test_a_child_that_cannot_start_ends_the_others(world):
     assert world.left() == []
 
 
-def test_a_port_in_use_is_said_before_anything_starts(world):
+def test_a_local_run_does_not_need_the_ports_of_the_file(world):
     taken = world.config.parties["bob"].bind
-    with listening_socket(taken, "test"), pytest.raises(ConfigError) as caught:
-        run_local(world.config, None, command=world.command(("sleep",) * 3))
-    assert str(caught.value).startswith(f"bob cannot listen on {taken}: the port is in use")
-    assert world.left() == []
+    relay = Relay(NAMES, out=world.out, err=world.err)
+    with listening_socket(taken, "test"):
+        assert run_local(world.config, None, command=world.command(("exit0",) * 3), relay=relay) == 0
 
 
 LAUNCHER = """
@@ -231,10 +224,9 @@ def test_a_run_in_a_thread_leaves_signals_alone(world):
 
 def test_the_generated_cluster_file_has_throwaway_certificates(world):
     relay = Relay(NAMES, out=world.out, err=world.err)
-    with LocalRun(
-        world.config, listening_sockets(world.config), command=world.command(("sleep",) * 3), relay=relay
-    ) as run:
-        assert configs.load(run.file).digest() == run.config.digest() == world.config.digest()
+    config, sockets = free_ports_cluster(world.config)
+    with LocalRun(config, sockets, command=world.command(("sleep",) * 3), relay=relay) as run:
+        assert configs.load(run.file).digest() == run.config.digest() == config.digest()
         files = run.config.tls_files("bob")
         assert files is not None and files.certificate.is_file()
         assert files.ca.parent.stat().st_mode & 0o077 == 0
