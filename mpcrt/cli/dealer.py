@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from mpcrt.cli.shell import HELP, Shell
+from mpcrt.cli.shell import HELP, Shell, log_options
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.logs import configure
-from mpcrt.cluster.signals import interruptible
+from mpcrt.cluster.signals import ending_at_once, interruptible
 from mpcrt.cluster.sockets import allow_descriptors, listening_socket
 from mpcrt.errors import UsageError
 
@@ -15,10 +15,17 @@ from mpcrt.errors import UsageError
 @click.command(context_settings=HELP, short_help="Serve runs as the dealer, one after the other, until stopped.")
 @click.argument("cluster", type=click.Path(path_type=Path))
 @click.option("--party", metavar="NAME", help="Which dealer this is, where the file has several.")
-@click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks.")
-@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@log_options
 @click.pass_context
-def dealer(ctx: click.Context, cluster: Path, party: str | None, verbose: bool, log_json: bool) -> int:
+def dealer(
+    ctx: click.Context,
+    cluster: Path,
+    party: str | None,
+    verbose: bool,
+    quiet: bool,
+    log_json: bool,
+    log_file: Path | None,
+) -> int:
     """Be the dealer of the YAML file CLUSTER for run after run, until a signal.
 
     Each run has connections and keys of its own, and nothing of it is kept. A run that fails ends, is logged, and the
@@ -33,18 +40,18 @@ def dealer(ctx: click.Context, cluster: Path, party: str | None, verbose: bool, 
       mpcrt dealer cluster.yaml --party dealer --log-json
     """
     shell = ctx.ensure_object(Shell)
-    shell.party, shell.verbose, shell.log_json = party or "", verbose, log_json
+    shell.party, shell.verbose, shell.log_json, shell.log_file = party or "", verbose, log_json, log_file
     config = configs.load(cluster)
     party = shell.party = _one_dealer(config, party)
-    configure(party, verbose=verbose, as_json=log_json)
+    configure(party, verbose=verbose, quiet=quiet, as_json=log_json, file=log_file)
     config.tls_files(party)
     allow_descriptors()
     endpoint = config.parties[party].bind
     listening = None if endpoint is None else listening_socket(endpoint, party)
     try:
-        with interruptible():
+        with ending_at_once():
             from mpcrt.runtime.resident import serve_runs
-
+        with interruptible():
             return serve_runs(config, party, listening)
     finally:
         if listening is not None:

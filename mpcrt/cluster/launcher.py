@@ -1,5 +1,6 @@
 """A local run: every party and dealer of a cluster file as a process on this machine."""
 
+import contextlib
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from typing import Self
 
 from mpcrt.cluster import exit_codes, profiles
 from mpcrt.cluster.config import ClusterConfig
+from mpcrt.cluster.logs import last_line
 from mpcrt.cluster.options import RunOptions
 from mpcrt.cluster.processes import GRACE, POLL, Processes
 from mpcrt.cluster.relay import Relay
@@ -48,10 +50,11 @@ def party_command(start: Start) -> list[str]:
     command += ["--local-processes", str(start.options.local_processes)]
     if start.listen is not None:
         command += ["--listen-fd", str(start.listen)]
-    if start.options.verbose:
-        command.append("--verbose")
-    if start.options.log_json:
-        command.append("--log-json")
+    for chosen in ("verbose", "quiet", "log_json", "progress"):
+        if getattr(start.options, chosen):
+            command.append("--" + chosen.replace("_", "-"))
+    if start.options.log_file is not None:
+        command += ["--log-file", str(start.options.log_file.absolute())]
     if start.options.profile is not None:
         command += ["--profile", str(profile_part(start.scratch, start.party))]
     return [*command, "--", *start.arguments]
@@ -188,13 +191,21 @@ def run_local(
                 returned = run.processes.return_codes
                 codes = {name: exit_codes.from_return_code(returned[name]) for name in run.names}
                 codes |= dict.fromkeys(ended_here, exit_codes.PEER)
+                silent = {
+                    name: code
+                    for name, code in returned.items()
+                    if code not in (exit_codes.INTERRUPTED, *range(-64, 0)) and name not in relay.ended
+                }
+                codes |= dict.fromkeys(silent.keys() - set(ended_here), exit_codes.USER)
         except KeyboardInterrupt:
-            _say("interrupted; every process of the run has ended", relay, options)
+            interrupted = "interrupted; every process of the run has ended"
+            _say("", interrupted, exit_codes.INTERRUPTED, options, relay)
             return exit_codes.INTERRUPTED
     code = exit_codes.most_telling(codes.values())
     if code != exit_codes.DONE:
         lost = {name: -value for name, value in returned.items() if value < 0 and name not in ended_here}
-        _say(_verdict(codes, code, lost, relay), relay, options)
+        culprit, message = _verdict(codes, code, lost, silent, relay)
+        _say(culprit, message, code, options, relay)
     return code
 
 
@@ -214,21 +225,28 @@ def _wait(run: LocalRun, patience: float) -> tuple[str, ...]:
     return ()
 
 
-def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay: Relay) -> str:
-    """The culprit's own last line where it has one, else what its code means; then every code."""
+def _verdict(
+    codes: Mapping[str, int], code: int, lost: Mapping[str, int], silent: Mapping[str, int], relay: Relay
+) -> tuple[str, str]:
+    """The culprit, and its own last line where it has one, else what its code means; then every code."""
     culprit = next(name for name in codes if codes[name] == code)
     if code == exit_codes.PEER and lost:  # the others only report that they lost it
         culprit = next(iter(lost))
     last = relay.last.get(culprit, "")
     if culprit in lost:
         message = f"{culprit}: was killed by {_signal_name(lost[culprit])}"
+    elif code == exit_codes.USER and culprit in silent:
+        message = (
+            f"{culprit}: its process ended with code {silent[culprit]} in the middle of the run; the program, or a "
+            "library that it uses, called os._exit or crashed"
+        )
     elif last.startswith(f"mpcrt: {culprit}: "):
         message = last.removeprefix("mpcrt: ")
     elif last.startswith("{"):
         message = f"{culprit}: {_json_message(last) or exit_codes.MEANINGS[code]}"
     else:
         message = f"{culprit}: {exit_codes.MEANINGS[code]}"
-    return f"{message} [exit codes: {', '.join(f'{name} {value}' for name, value in codes.items())}]"
+    return culprit, f"{message} [exit codes: {', '.join(f'{name} {value}' for name, value in codes.items())}]"
 
 
 def _json_message(line: str) -> str | None:
@@ -245,5 +263,10 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _say(message: str, relay: Relay, options: RunOptions) -> None:
-    relay.say(json.dumps({"level": "error", "message": message}) if options.log_json else f"mpcrt: {message}")
+def _say(party: str, message: str, code: int, options: RunOptions, relay: Relay) -> None:
+    """The launcher's last line; `party` is who it is about."""
+    line = last_line(party if options.log_json else "", message, code, options.log_json)
+    relay.say(line)
+    if options.log_file is not None:
+        with contextlib.suppress(OSError), open(options.log_file, "a", encoding="utf-8") as log:
+            log.write(line + "\n")

@@ -6,9 +6,14 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of `mpcrt run`. `local_processes` is how many processes of the run share this machine's cores."""
+    """Options of `mpcrt run`. `local_processes` is how many processes of the run share this machine's cores;
+    `launched`: a launcher listens on standard error; `progress`: it wants to hear how far long calls are."""
 
     verbose: bool = False
+    quiet: bool = False
     log_json: bool = False
+    log_file: Path | None = None
     profile: Path | None = None
     local_processes: int = 1
+    launched: bool = False
+    progress: bool = False

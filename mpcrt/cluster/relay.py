@@ -1,12 +1,16 @@
 """What local children print: standard output as it is, standard error with the party's name before each line."""
 
+import json
 import sys
 import threading
 from collections.abc import Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.style import Style
+
+from mpcrt.cluster.logs import stray_line
+from mpcrt.cluster.streams import CONTROL, below
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 
@@ -25,6 +29,9 @@ class Relay:
         self._silent: set[str] = set()
         self.last: dict[str, str] = {}
         """The last line that each child wrote to standard error."""
+        self.ended: dict[str, int] = {}
+        """The exit code with which each child said that it ends."""
+        self._json = not prefix
         self._prefixes = self._make_prefixes(names) if prefix else dict.fromkeys(names, "")
 
     def out(self, name: str, line: str) -> None:
@@ -32,14 +39,28 @@ class Relay:
         self._write("out", self._out or sys.stdout, line)
 
     def err(self, name: str, line: str) -> None:
-        """A line of a child's standard error, behind its name."""
-        if line.strip():
-            self.last[name] = line.rstrip()
-        self._write("err", self._err or sys.stderr, self._prefixes.get(name, "") + line.rstrip("\n") + "\n")
+        """A line of a child's standard error, behind its name; without names, for JSON logs, as an object."""
+        if line.startswith(CONTROL):
+            self._control(name, line)
+            return
+        if not line.strip():
+            return
+        self.last[name] = line = line.rstrip()
+        if self._json and not line.startswith("{"):  # what native code writes
+            line = stray_line(name, line)
+        self._write("err", self._err or below(sys.stderr), self._prefixes.get(name, "") + line + "\n")
 
     def say(self, line: str) -> None:
         """A line of this process's own on standard error."""
-        self._write("err", self._err or sys.stderr, line + "\n")
+        self._write("err", self._err or below(sys.stderr), line + "\n")
+
+    def _control(self, name: str, line: str) -> None:
+        try:
+            entry: Any = json.loads(line[1:])
+            if type(entry.get("end")) is int:
+                self.ended[name] = entry["end"]
+        except (ValueError, AttributeError):
+            return
 
     def _make_prefixes(self, names: Sequence[str]) -> dict[str, str]:
         width = max(map(len, names), default=0)

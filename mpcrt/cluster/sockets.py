@@ -7,6 +7,7 @@ import socket
 
 from mpcrt.cluster.config import ClusterConfig, Party
 from mpcrt.cluster.endpoint import Endpoint
+from mpcrt.cluster.streams import open_missing
 from mpcrt.errors import ConfigError
 
 BACKLOG = 128
@@ -55,6 +56,7 @@ def listening_socket(endpoint: Endpoint, party: str) -> socket.socket:
 
 def free_ports_cluster(config: ClusterConfig) -> tuple[ClusterConfig, dict[str, socket.socket]]:
     """The same cluster on free loopback ports, and the sockets that already listen there."""
+    open_missing()  # children inherit these sockets, and give their standard streams those numbers
     made: dict[str, socket.socket] = {}
     parties: dict[str, Party] = {}
     try:

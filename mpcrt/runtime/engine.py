@@ -93,6 +93,7 @@ class Engine:
         self.devices = Devices(self.session.config, self.link, self.roster, self.profile)
         self.counters = Counters(self.link, self.devices, self.session.config)
         self.session.counters = self.counters.totals
+        self.session.account.rounds = lambda: self.devices.rounds
         self.ledger = Ledger(self.link, self.roster.programs, self.roster.nonce)
         self.counters.others = self.ledger.counters
         self._others = tuple(p for p in self.roster.programs if p != self.session.me)

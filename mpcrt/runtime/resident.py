@@ -10,9 +10,12 @@ import time
 from typing import TYPE_CHECKING
 
 from mpcrt.errors import MpcrtError
+from mpcrt.runtime.account import Account
 from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.main import connect, serve, use_threads
+from mpcrt.runtime.profile import Profile
+from mpcrt.runtime.session import exit_code
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
@@ -45,9 +48,12 @@ def serve_runs(config: ClusterConfig, dealer: str, listening: socket.socket | No
             log.info("run %d begins", number)  # noqa: B023
             return roster
 
+        account = Account()
         try:
-            serve(config, link, start)
+            serve(config, link, start, Profile(), account)
+            account.close(link, 0)
         except MpcrtError as failure:
+            account.close(link, exit_code(failure))
             log.error("run %d ended: %s", number, failure)
             pause = pause if greeted else min(2 * pause, LONGEST_PAUSE)
         except KeyboardInterrupt:

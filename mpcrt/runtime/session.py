@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
 from mpcrt.runtime import calls, current, trees
+from mpcrt.runtime.account import Account
 from mpcrt.runtime.counters import Statistics
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, function_name, public, short_name
 from mpcrt.runtime.values import Handle, Value, owner_of, parts, structure_of
@@ -29,8 +30,9 @@ class Session:
     `failure` is set once, by whoever learns of it first, and from then on every call raises it.
     """
 
-    def __init__(self, config: ClusterConfig, me: str) -> None:
+    def __init__(self, config: ClusterConfig, me: str, account: Account | None = None) -> None:
         self.config, self.me = config, me
+        self.account = account or Account()
         self.thread = threading.get_ident()
         self.busy_thread = 0
         self.failure: BaseException | None = None

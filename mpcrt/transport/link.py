@@ -89,6 +89,11 @@ class Link(ABC):
     def recorder(self, recorder: Recorder | None) -> None:
         self.statistics.recorder = recorder
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Peers that have never been connected, while the link opens."""
+        return ()
+
     def bind_nonce(self, nonce: bytes) -> None:
         """Put the run nonce in every later header, HELLO's excepted, and refuse messages of any other run."""
         if len(nonce) != NONCE_BYTES or nonce == UNBOUND:

@@ -104,6 +104,11 @@ class ZmqLink(Link):
         self._watcher = threading.Thread(target=self._watch, name=f"mpcrt link watcher of {name}", daemon=True)
         self._next_tick = 0.0
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        board = self._board
+        return self.peers if board is None else tuple(line.peer for line in board.missing())
+
     def open(self) -> None:
         """Listen, dial, greet and be greeted by every peer.
 

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from mpcrt.cluster import lifeline
+from mpcrt.cluster import lifeline, streams
 
 
 def main() -> int:
@@ -23,7 +23,6 @@ def main() -> int:
     if behaviour == "grandchild":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         (pids / f"{party}-child").write_text(str(child.pid))
-        return 0
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if behaviour == "polite":
@@ -38,12 +37,15 @@ def main() -> int:
     if behaviour == "print":
         print('{"rows": 3}', flush=True)
         print("loading\nloaded", file=sys.stderr, flush=True)
+    if behaviour.startswith("vanish"):
+        os._exit(int(behaviour.removeprefix("vanish")))
+    code = 0
     if behaviour.startswith("exit"):
         code = int(behaviour.removeprefix("exit"))
         if code == 1:
             print(f"mpcrt: {party}: load_data failed (call 1): no such file", file=sys.stderr, flush=True)
-        return code
-    return 0
+    print(f'{streams.CONTROL}{{"end": {code}}}', file=sys.stderr, flush=True)
+    return code
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """Local runs with stand-in programs: exit codes, output, signals, and nothing left behind."""
 
 import io
+import json
 import os
 import signal
 import subprocess
@@ -95,6 +96,8 @@ class World:
         (("exit3", "exit2", "exit0"), 2, "bob: bad usage or configuration"),
         (("exit3", "killed", "exit0"), 3, "bob: was killed by SIGKILL [exit codes: alice 3, bob 3, dealer 0]"),
         (("exit77", "exit3", "exit0"), 1, "alice: the user's function failed here"),
+        (("exit3", "vanish5", "exit3"), 1, "bob: its process ended with code 5 in the middle of the run; the program"),
+        (("exit3", "vanish0", "exit3"), 1, "bob: its process ended with code 0 in the middle of the run; the program"),
     ],
 )
 def test_the_most_telling_exit_code_wins(world, monkeypatch, behaviours, code, verdict):
@@ -117,8 +120,10 @@ def test_output_is_passed_on_and_named(world):
 def test_json_logs_have_no_prefix(world):
     assert world.run("print", "exit2", "exit0", options=RunOptions(log_json=True)) == 2
     lines = world.err.getvalue().splitlines()
-    assert lines[:2] == ["loading", "loaded"]
-    assert lines[-1].startswith('{"level": "error", "message": "bob: bad usage')
+    assert [json.loads(line)["message"] for line in lines[:2]] == ["loading", "loaded"]
+    last = json.loads(lines[-1])
+    assert (last["party"], last["exit_code"], last["time"][-6:]) == ("bob", 2, "+00:00")
+    assert last["level"] == "error" and last["message"].startswith("bob: bad usage or configuration [exit codes: ")
 
 
 @pytest.mark.parametrize("laggard", ["sleep", "stopped"])
