@@ -1,6 +1,6 @@
 """JAX functions to plans. Importing this room imports JAX."""
 
 from mpcrt.tracing.trace import trace
-from mpcrt.tracing.types import Abstract, Hoisted, HoistedCall, Leaf, Public, Traced
+from mpcrt.tracing.types import Abstract, Hoisted, HoistedCall, Leaf, Public, Traced, Unprepared
 
-__all__ = ["Abstract", "Hoisted", "HoistedCall", "Leaf", "Public", "Traced", "trace"]
+__all__ = ["Abstract", "Hoisted", "HoistedCall", "Leaf", "Public", "Traced", "Unprepared", "trace"]

@@ -140,6 +140,30 @@ def test_the_last_line_is_in_the_log_file_too(place):
     assert sum("the run ended early" in line for line in lines) == 3
 
 
+def test_preparation_that_fails_says_type_and_line_at_home(place):
+    write(place)
+    program = (place / "program.py").read_text().replace("return x + y", "return prepared(x) + y")
+    program += f"""
+import jax, numpy as np
+
+def fails(x):
+    raise ArithmeticError("{SECRET}")
+
+def prepared(x):
+    return jax.pure_callback(fails, jax.ShapeDtypeStruct((), np.float32), x)
+"""
+    (place / "program.py").write_text(program)
+    number = (
+        program.splitlines().index("    return jax.pure_callback(fails, jax.ShapeDtypeStruct((), np.float32), x)") + 1
+    )
+    code, _, err = run(place)
+    last = err.splitlines()[-1]
+    assert code == 1 and last.startswith("mpcrt: alice: preparing result of number() failed in "), last
+    assert f"program.py:{number}: ArithmeticError; the traceback is in this log" in last
+    assert any(line.startswith("alice  |") and f"ArithmeticError: {SECRET}" in line for line in err.splitlines())
+    assert not any(line.startswith(("bob", "dealer")) and SECRET in line for line in err.splitlines())
+
+
 def test_while_it_waits_a_run_says_for_whom_and_why(place):
     write(place)
     timeouts(place, connect=5)
