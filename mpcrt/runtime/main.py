@@ -22,7 +22,7 @@ from mpcrt.runtime import current, programs
 from mpcrt.runtime.account import Account
 from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine, failure_of
 from mpcrt.runtime.follower import Service
-from mpcrt.runtime.hello import Roster, greet
+from mpcrt.runtime.hello import Roster, meet
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.profile import Profile, Recorder
 from mpcrt.runtime.session import Session, exit_code
@@ -123,13 +123,11 @@ def connect(config: ClusterConfig, link: Link, has_program: bool) -> Roster:
     log.info("waiting for %s", ", ".join(link.peers))
     with Waiting(config, link.name, lambda: link.missing) as waiting:
         try:
-            link.open()
+            return meet(link, config, has_program=has_program, version=package_version())
         except PeerLost as error:
             if not (reasons := waiting.reasons):
                 raise
             raise PeerLost(f"{error}. Last seen: {reasons}. {waiting.advice}", error.peer) from None
-    roster = greet(link, config, has_program=has_program, version=package_version())
-    return roster
 
 
 # -- without a program

@@ -11,6 +11,9 @@ from mpcrt.transport.connection import Connection, Greeting
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Count
 
+OTHER_ORDER = "the cluster files differ in the order of their parties"
+"""Why both of a pair dial. It ends the reason of a refusal, by which the refused end knows it too."""
+
 
 @dataclass(slots=True)
 class Line:
@@ -76,7 +79,7 @@ class Line:
         if connection.dialed and greeting.name != connection.peer:
             raise Refused(f"{greeting.name} answers there")
         if not connection.dialed and self.dialed:
-            raise Refused(f"{me} dials {greeting.name}, not the other way; the cluster files differ")
+            raise Refused(f"{me} dials {greeting.name}, not the other way; {OTHER_ORDER}")
         if self.instance and self.instance != greeting.instance:
             raise PeerLost(f"{self.where} was restarted; a run does not resume, start it again", self.peer)
         self.instance = greeting.instance
