@@ -1,6 +1,7 @@
 """YAML with line numbers: every complaint about a cluster file names its file, line and key."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from mpcrt.errors import ConfigError
 
 MAX_BYTES = 1 << 20
 MAX_NODES = 10_000
+
+_IPV6 = re.compile(r"(address|listen): *(\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[^ ,}]*)")
 
 KeyPath = tuple[str | int, ...]
 
@@ -77,10 +80,18 @@ def parse_yaml(text: bytes | str, name: str) -> tuple[Any, Source]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
-        raise ConfigError(f"{where}: not YAML: {error.problem or error.context}") from None
+        hint = _address_hint(text, mark.line) if mark else ""
+        raise ConfigError(f"{where}: not YAML: {error.problem or error.context}{hint}") from None
     except (yaml.YAMLError, UnicodeDecodeError, ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{name}: not YAML: {reason}") from None
+
+
+def _address_hint(text: bytes | str, line: int) -> str:
+    """What to write, where YAML has stumbled over an IPv6 address."""
+    lines = (text if isinstance(text, str) else text.decode("utf-8", "replace")).splitlines()
+    found = _IPV6.search(lines[line]) if line < len(lines) else None
+    return f'; an IPv6 address goes into quotes: {found[1]}: "{found[2]}"' if found else ""
 
 
 class _Reader:

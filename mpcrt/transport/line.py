@@ -105,10 +105,10 @@ class Line:
         self.transmitted = self.session.sent_sequence
         return True
 
-    def lost(self, idle: float) -> PeerLost:
-        """The error of a peer that was away for too long."""
+    def lost(self, now: float) -> PeerLost:
+        """The error of a peer that has been away for too long, with the time since it was there."""
         because = f"; {self.refusal}" if self.refusal else ""
-        return PeerLost(f"{self.where} was lost: silent for {idle:g} s{because}", self.peer)
+        return PeerLost(f"{self.where} was lost: no connection for {now - self.down_since:.1f} s{because}", self.peer)
 
 
 @dataclass(slots=True)

@@ -127,7 +127,7 @@ class Switchboard:
                 continue
             if line.came_up and now - line.down_since > self._heart.patience:
                 if self._last_words is None:
-                    raise line.lost(self._heart.idle)
+                    raise line.lost(now)
                 continue
             if line.attempt is not None:
                 if line.attempt.wire and now - line.attempt.since > GREETING_SECONDS:

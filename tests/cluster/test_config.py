@@ -241,3 +241,17 @@ def test_endpoints():
     for bad in ("[::1", "[:::]:1", "a b:1", ":1", "host:", "host:-1", "::1:9101"):
         with pytest.raises(ValueError):
             Endpoint.parse(bad)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{address: [::1]:9101}", "{address: ::1:9101}", "\n    address: [::1]:9101", "{address: fe80::1:9101}",
+        '{address: "::1:9101"}', "\n    listen: [fe80::1%eth0]:9101",
+    ],
+)  # fmt: skip
+def test_an_ipv6_address_without_quotes_gets_a_hint(written):
+    with pytest.raises(ConfigError, match=r'"\[.*::1.*\]:9101"|: "::1:9101"'):
+        configs.loads(GOOD.replace("{address: 127.0.0.1:9101}", written))
+    quoted = configs.loads(GOOD.replace("{address: 127.0.0.1:9101}", '{address: "[::1]:9101"}'))
+    assert quoted.parties["alice"].address == configs.Endpoint("::1", 9101)
