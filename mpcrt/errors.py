@@ -79,6 +79,7 @@ class PeerFailed(_OfPeers):
         text = f"{party} failed in {function or 'the run'} (call {number}){by}; its own log has the cause"
         super().__init__(f"{reporter or party} reports: {reason}" if reason else text)
         self.party, self.function, self.number, self.code = party, function, number, code
+        self.reporter = reporter or party
 
 
 class ProtocolError(_OfPeers):

@@ -1,9 +1,10 @@
-"""The command's root: `mpcrt run | bench | profile | certs | doctor`."""
+"""The command's root: `mpcrt run | dealer | bench | profile | certs | doctor`."""
 
 import click
 
 from mpcrt.cli.bench import bench
 from mpcrt.cli.certs import certs
+from mpcrt.cli.dealer import dealer
 from mpcrt.cli.doctor import doctor
 from mpcrt.cli.profile import profile
 from mpcrt.cli.run import run
@@ -20,7 +21,8 @@ def main() -> None:
     First steps:
       mpcrt run cluster_configs/two_party.yaml program.py    every party, on this machine
       mpcrt run cluster.yaml program.py --party alice        one party: what each company runs
-      mpcrt run cluster.yaml --party dealer                  the dealer: needs no program
+      mpcrt run cluster.yaml --party dealer                  the dealer of one run: needs no program
+      mpcrt dealer cluster.yaml                              the dealer of run after run, until stopped
       mpcrt doctor cluster.yaml --party alice                what to fix before a run
 
     Exit codes: 0 done, 1 your function failed here, 2 bad usage or configuration, 3 another party failed or was lost,
@@ -28,5 +30,5 @@ def main() -> None:
     """
 
 
-for command in (run, bench, profile, certs, doctor):
+for command in (run, dealer, bench, profile, certs, doctor):
     main.add_command(command)

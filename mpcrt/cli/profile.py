@@ -14,6 +14,7 @@ from mpcrt.cli.shell import HELP
 from mpcrt.cli.terminal import wide
 from mpcrt.cluster import clocks, profiles
 from mpcrt.cluster.profiles import Spent
+from mpcrt.cluster.signals import terminating_signals
 from mpcrt.errors import UsageError
 
 WORDS = {
@@ -48,7 +49,7 @@ def profile(files: tuple[Path, ...], party: str | None, last: bool, top: int, ou
         with refusing(file):
             profiles.head(file)
     shown = files[0]
-    with tempfile.TemporaryDirectory() as scratch, refusing(out or files[0]):
+    with terminating_signals(), tempfile.TemporaryDirectory() as scratch, refusing(out or files[0]):
         if len(files) > 1 or out is not None:
             shown = out or Path(scratch) / "merged"
             profiles.merge(shown, files, starts=clocks.starts(files))

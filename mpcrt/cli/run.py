@@ -1,17 +1,18 @@
 """`mpcrt run`: all parties here, or one of them."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import click
 
-from mpcrt.cli.shell import HELP, Shell, profile_option
-from mpcrt.cluster import certificates, lifeline
+from mpcrt.cli.shell import HELP, Shell, log_options, profile_option
+from mpcrt.cluster import certificates, lifeline, streams
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.config import ClusterConfig
 from mpcrt.cluster.launcher import run_local
 from mpcrt.cluster.logs import configure
 from mpcrt.cluster.options import RunOptions
-from mpcrt.cluster.signals import interruptible
+from mpcrt.cluster.signals import ending_at_once, interruptible
 from mpcrt.cluster.sockets import allow_descriptors, listening_socket
 from mpcrt.errors import UsageError
 
@@ -39,8 +40,7 @@ class ProgramCommand(click.Command):
 @click.argument("cluster", type=click.Path(path_type=Path))
 @click.argument("program", type=click.Path(path_type=Path), required=False)
 @click.option("--party", metavar="NAME", help="Run this party alone; without it every party and dealer runs here.")
-@click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks.")
-@click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+@log_options
 @profile_option
 @click.option("--listen-fd", type=int, hidden=True)
 @click.option("--lifeline-fd", type=int, hidden=True)
@@ -53,7 +53,9 @@ def run(
     program: Path | None,
     party: str | None,
     verbose: bool,
+    quiet: bool,
     log_json: bool,
+    log_file: Path | None,
     profile: Path | None,
     listen_fd: int | None,
     lifeline_fd: int | None,
@@ -70,26 +72,30 @@ def run(
     Examples:
       mpcrt run cluster_configs/two_party.yaml examples/digits/predict.py -- --model m.npz --out p.npz
       mpcrt run cluster.yaml train.py --party alice -- --epochs 3
-      mpcrt run cluster.yaml --party dealer --log-json
+      mpcrt run cluster.yaml --party dealer --log-json --log-file dealer.log
       mpcrt run cluster.yaml train.py --profile where.json    (with --party: that party's part of it)
     """
     shell = ctx.ensure_object(Shell)
-    shell.party, shell.verbose, shell.log_json = party or "", verbose, log_json
+    shell.party, shell.verbose, shell.log_json, shell.log_file = party or "", verbose, log_json, log_file
     arguments: tuple[str, ...] = ctx.meta.get("mpcrt.arguments", ())
     if lifeline_fd is not None:
+        streams.launched()
         lifeline.watch(lifeline_fd, scratch)
     config = configs.load(cluster)
     if program is not None and not program.is_file():
         raise UsageError(f"{program}: no such program file")
+    processes = local_processes if party is not None else len(config.names)
+    options = RunOptions(verbose, quiet, log_json, log_file, profile, processes)
     if party is None:
         if program is None:
             raise click.UsageError("PROGRAM is missing (only a single --party may go without one)", ctx)
-        options = RunOptions(verbose, log_json, profile, local_processes=len(config.names))
+        configure("", verbose=verbose, quiet=quiet, as_json=log_json, file=log_file)
         return run_local(config, program, arguments, options=options)
-    options = RunOptions(verbose, log_json, profile, local_processes)
-    configure(party, verbose=verbose, as_json=log_json, named=lifeline_fd is None)
+    configure(party, verbose=verbose, quiet=quiet, as_json=log_json, file=log_file, named=lifeline_fd is None)
+    with ending_at_once():
+        from mpcrt.runtime.main import run_party
     with interruptible():
-        return _run_one(config, party, program, arguments, listen_fd, options)
+        return _run_one(config, party, program, arguments, listen_fd, options, run_party)
 
 
 def _run_one(
@@ -99,6 +105,7 @@ def _run_one(
     arguments: tuple[str, ...],
     listen_fd: int | None,
     options: RunOptions,
+    run_party: Callable[..., int],
 ) -> int:
     config.require_party(party)
     allow_descriptors()
@@ -110,7 +117,4 @@ def _run_one(
     endpoint = config.parties[party].bind
     if listen_fd is None and endpoint is not None:
         listen_fd = listening_socket(endpoint, party).detach()
-
-    from mpcrt.runtime.main import run_party
-
     return run_party(config, party, program, arguments, listen_fd=listen_fd, options=options)

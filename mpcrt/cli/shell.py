@@ -1,17 +1,18 @@
 """How every command ends: one clear last line on standard error, and the exit code of what happened."""
 
-import json
 import logging
 import os
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from mpcrt.cluster import exit_codes
+from mpcrt.cluster import exit_codes, streams
+from mpcrt.cluster.logs import last_line, say_last
 from mpcrt.errors import MpcrtError, UserFunctionError
 from mpcrt.text import LINE, plain
 
@@ -33,24 +34,39 @@ profile_option = click.option(
 )
 
 
+def log_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """How much is logged, how, and where."""
+    for option in (
+        click.option("--log-json", is_flag=True, help="Log one JSON object a line, and nothing else."),
+        click.option(
+            "--log-file", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE",
+            help="Log to FILE as well, after what it has; whatever -q leaves out is there.",
+        ),
+        click.option("-q", "--quiet", is_flag=True, help="Log warnings and errors only."),
+        click.option("-v", "--verbose", is_flag=True, help="Log more, with tracebacks."),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
 @dataclass
 class Shell:
-    """What the last line needs to know. Commands fill it in as they learn it."""
+    """What the last line needs to know. Commands fill it in as they learn it. `said`: its message."""
 
     party: str = ""
     verbose: bool = False
     log_json: bool = False
+    log_file: Path | None = None
+    said: str = ""
 
     def say(self, message: str, code: int) -> None:
         """The last line: `mpcrt: <party>: message`, or one JSON object."""
-        message = plain(message, LINE)
-        if self.log_json:
-            line = json.dumps({"level": "error", "party": self.party, "message": message, "exit_code": code})
-        else:
-            line = f"mpcrt: {self.party}: {message}" if self.party else f"mpcrt: {message}"
-        logging.shutdown()
-        sys.stdout.flush()
-        print(line, file=sys.stderr, flush=True)
+        self.said = plain(message, LINE)
+        say_last(last_line(self.party, message, code, self.log_json), self.log_file)
+
+    def ended(self, code: int) -> None:
+        """Nothing follows; a process that ends without saying so was ended by something else."""
+        streams.ends(code, self.said)
 
     def explain(self, error: BaseException) -> None:
         """The traceback; in JSON its places and type alone, since what an exception says may quote data."""
@@ -68,9 +84,13 @@ class Commands(click.Group):
     """A group whose errors end the process by the table in docs/exit-codes.md."""
 
     def main(self, *arguments: Any, **options: Any) -> Any:
-        shell = Shell()
+        words = list(arguments[0] if arguments and arguments[0] is not None else options.get("args") or sys.argv[1:])
+        # known before the words are taken apart, which may fail
+        shell = Shell(log_json="--log-json" in words[: words.index("--") if "--" in words else None])
         options |= {"prog_name": "mpcrt", "standalone_mode": False, "obj": shell}
-        sys.exit(self._run(shell, *arguments, **options))
+        code = self._run(shell, *arguments, **options)
+        shell.ended(code)
+        sys.exit(code)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

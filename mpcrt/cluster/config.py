@@ -157,8 +157,10 @@ class ClusterConfig(_Model):
         return os.environ[variable]
 
     def canonical(self) -> dict[str, Any]:
-        """What all parties must agree on: no local paths, no `listen`, no order of mappings."""
+        """What all parties must agree on: no local paths, no `listen`, no order of mappings but that of the parties,
+        which says who dials whom."""
         return {
+            "order": list(self.names),
             "name": self.name,
             "parties": {name: party.address and str(party.address) for name, party in self.parties.items()},
             "devices": {
@@ -177,7 +179,9 @@ class ClusterConfig(_Model):
 
     def difference(self, other: Mapping[str, Any]) -> str | None:
         """The first thing in which another party's `canonical()` differs, as `key: here X, there Y`; None if equal."""
-        return _first_difference("", self.canonical(), dict(other))
+        here, there = self.canonical(), dict(other)
+        orders = {"order": here.pop("order")}, {"order": there.pop("order", None)}
+        return _first_difference("", here, there) or _first_difference("parties", *orders)
 
     def to_yaml(self) -> str:
         """The file that reads back as this configuration; TLS paths are made absolute."""

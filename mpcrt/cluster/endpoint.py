@@ -42,6 +42,8 @@ class Endpoint(NamedTuple):
         if not isinstance(text, str):
             raise ValueError(f"{quoted(text)} is not an address; write host:port, such as 127.0.0.1:9101")
         match = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9._-]+)):([0-9]+)", text)
+        if match is None and text.count(":") > 1 and "[" not in text:
+            raise ValueError(f'{text!r} is not an address; an IPv6 address is written as "[::1]:9101", with the quotes')
         if match is None:
             raise ValueError(
                 f"{quoted(text)} is not an address; write host:port or [ipv6]:port, such as 127.0.0.1:9101"

@@ -1,6 +1,6 @@
 """A local run: every party and dealer of a cluster file as a process on this machine."""
 
-import json
+import contextlib
 import os
 import signal
 import socket
@@ -14,13 +14,13 @@ from typing import Self
 
 from mpcrt.cluster import exit_codes, profiles
 from mpcrt.cluster.config import ClusterConfig
+from mpcrt.cluster.logs import last_line
 from mpcrt.cluster.options import RunOptions
 from mpcrt.cluster.processes import GRACE, POLL, Processes
 from mpcrt.cluster.relay import Relay
 from mpcrt.cluster.scratch import Scratch
 from mpcrt.cluster.signals import terminating_signals
-from mpcrt.cluster.sockets import close_all, listening_sockets
-from mpcrt.text import LINE, plain
+from mpcrt.cluster.sockets import close_all, free_ports_cluster
 
 FAILURE_SLACK = 5.0
 KILLED_PATIENCE = 5.0
@@ -51,10 +51,11 @@ def party_command(start: Start) -> list[str]:
     command += ["--local-processes", str(start.options.local_processes)]
     if start.listen is not None:
         command += ["--listen-fd", str(start.listen)]
-    if start.options.verbose:
-        command.append("--verbose")
-    if start.options.log_json:
-        command.append("--log-json")
+    for chosen in ("verbose", "quiet", "log_json"):
+        if getattr(start.options, chosen):
+            command.append("--" + chosen.replace("_", "-"))
+    if start.options.log_file is not None:
+        command += ["--log-file", str(start.options.log_file.absolute())]
     if start.options.profile is not None:
         command += ["--profile", str(profile_part(start.scratch, start.party))]
     return [*command, "--", *start.arguments]
@@ -175,30 +176,34 @@ def run_local(
 ) -> int:
     """Runs a program at every party here and returns the most telling exit code; 130 when interrupted.
 
-    `sockets` already listen on the file's addresses, where the caller has chosen them. Once a process has failed the
-    others have `patience` seconds to end by themselves (default: `idle` and a little; less when one was killed).
-    Raises ConfigError when an address of the file cannot be listened on.
+    The processes meet on free loopback ports, so that runs of one cluster file do not meet each other; or on the file's
+    addresses, if the caller has `sockets` that listen there. Once a process has failed the others have `patience`
+    seconds to end by themselves (default: `idle` and a little; less when one was killed).
     """
     patience = config.timeouts.idle + FAILURE_SLACK if patience is None else patience
     options = options or RunOptions(local_processes=len(config.names))
     relay = relay or Relay(config.names, prefix=not options.log_json)
     with terminating_signals():
         try:
-            sockets = listening_sockets(config) if sockets is None else sockets
+            if sockets is None:
+                config, sockets = free_ports_cluster(config)
             with LocalRun(config, sockets, program, arguments, options=options, command=command, relay=relay) as run:
                 ended_here = _wait(run, patience)
                 run.processes.close()
                 returned = run.processes.return_codes
                 codes = {name: exit_codes.from_return_code(returned[name]) for name in run.names}
-                silent = [n for n, code in returned.items() if code > 0 and n not in relay.words]
-                codes |= dict.fromkeys((*ended_here, *silent), exit_codes.PEER)
+                lost = {
+                    name: code for name, code in returned.items() if name not in ended_here and _lost(name, code, relay)
+                }
+                codes |= dict.fromkeys((*ended_here, *lost), exit_codes.PEER)
         except KeyboardInterrupt:
-            _say("interrupted; every process of the run has ended", relay, options)
+            interrupted = "interrupted; every process of the run has ended"
+            _say("", interrupted, exit_codes.INTERRUPTED, options, relay)
             return exit_codes.INTERRUPTED
     code = exit_codes.most_telling(codes.values())
     if code != exit_codes.DONE:
-        lost = {n: returned[n] for n in returned if (returned[n] < 0 or n in silent) and n not in ended_here}
-        _say(_verdict(codes, code, lost, relay), relay, options)
+        culprit, message = _verdict(codes, code, lost, relay)
+        _say(culprit, message, code, options, relay)
     return code
 
 
@@ -206,13 +211,13 @@ def _wait(run: LocalRun, patience: float) -> tuple[str, ...]:
     """Until all have ended; returns those that had to be ended because they outstayed another's failure."""
     deadline: float | None = None
     seen: dict[str, float] = {}
+    failed = False
     while running := run.processes.running:
         now, codes = time.monotonic(), run.processes.return_codes
         for name, code in codes.items():
-            unsaid = code < 0 or (code > 0 and name not in run.relay.words)
-            if unsaid and now - seen.setdefault(name, now) >= (SAID if code > 0 else 0):
-                patience = min(patience, KILLED_PATIENCE)  # certain here; the others could only wait for `idle`
-        if any(codes.values()):
+            if _lost(name, code, run.relay) and now - seen.setdefault(name, now) >= (SAID if code >= 0 else 0):
+                patience, failed = min(patience, KILLED_PATIENCE), True  # the others could only wait for `idle`
+        if failed or any(codes.values()):
             deadline = min(deadline or now + patience, now + patience)
         if deadline is not None and now > deadline:
             run.processes.stop()
@@ -221,21 +226,22 @@ def _wait(run: LocalRun, patience: float) -> tuple[str, ...]:
     return ()
 
 
-def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay: Relay) -> str:
-    """The culprit's own last line where it has one, else what its code means; then every code."""
+def _verdict(codes: Mapping[str, int], code: int, lost: Mapping[str, int], relay: Relay) -> tuple[str, str]:
+    """The culprit, and what it said last, else what its code means; then every code."""
     culprit = next(name for name in codes if codes[name] == code)
     if code == exit_codes.PEER and lost:  # the others only report that they lost it
         culprit = next(iter(lost))
-    last = relay.words.get(culprit, "")
     if culprit in lost:
-        message = f"{culprit}: {_end(lost[culprit], relay.began.get(culprit))}"
-    elif last.startswith(f"mpcrt: {culprit}: "):
-        message = last.removeprefix("mpcrt: ")
-    elif last.startswith("{"):
-        message = f"{culprit}: {_json_message(last) or exit_codes.MEANINGS[code]}"
+        message = _end(lost[culprit], relay.began.get(culprit))
     else:
-        message = f"{culprit}: {exit_codes.MEANINGS[code]}"
-    return f"{message} [exit codes: {', '.join(f'{name} {value}' for name, value in codes.items())}]"
+        message = relay.ended.get(culprit, (code, ""))[1] or exit_codes.MEANINGS[code]
+    listed = ", ".join(f"{name} {value}" for name, value in codes.items())
+    return culprit, f"{culprit}: {message} [exit codes: {listed}]"
+
+
+def _lost(name: str, code: int, relay: Relay) -> bool:
+    """Whether a process has ended otherwise than it can: it was killed, or has not said that it ends."""
+    return code < 0 or (code != exit_codes.INTERRUPTED and name not in relay.ended)
 
 
 def _end(returned: int, began: str | None) -> str:
@@ -246,13 +252,6 @@ def _end(returned: int, began: str | None) -> str:
     return f"its process ended with code {returned} and without a word, as by os._exit(){where}"
 
 
-def _json_message(line: str) -> str | None:
-    try:
-        return plain(json.loads(line)["message"], LINE)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return None
-
-
 def _signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
@@ -260,5 +259,10 @@ def _signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _say(message: str, relay: Relay, options: RunOptions) -> None:
-    relay.say(json.dumps({"level": "error", "message": message}) if options.log_json else f"mpcrt: {message}")
+def _say(party: str, message: str, code: int, options: RunOptions, relay: Relay) -> None:
+    """The launcher's last line; `party` is who it is about."""
+    line = last_line(party if options.log_json else "", message, code, options.log_json)
+    relay.say(line)
+    if options.log_file is not None:
+        with contextlib.suppress(OSError), open(options.log_file, "a", encoding="utf-8") as log:
+            log.write(line + "\n")

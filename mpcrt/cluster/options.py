@@ -9,6 +9,8 @@ class RunOptions:
     """Options of `mpcrt run`. `local_processes` is how many processes of the run share this machine's cores."""
 
     verbose: bool = False
+    quiet: bool = False
     log_json: bool = False
+    log_file: Path | None = None
     profile: Path | None = None
     local_processes: int = 1

@@ -1,6 +1,7 @@
 """What local children print: standard output as it is, standard error with the party's name before each line."""
 
-import re
+import contextlib
+import json
 import sys
 import threading
 from collections.abc import Sequence
@@ -9,7 +10,10 @@ from typing import TextIO
 from rich.console import Console
 from rich.style import Style
 
-_RUNS = re.compile(r"\bruns ([\w.<>]+\(\)) in plaintext")
+from mpcrt.cluster.logs import stray_line
+from mpcrt.cluster.streams import CONTROL, below
+from mpcrt.text import LINE, plain
+
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 
 
@@ -25,12 +29,11 @@ class Relay:
         self._out, self._err = out, err
         self._lock = threading.Lock()
         self._silent: set[str] = set()
-        self.last: dict[str, str] = {}
-        """The last line that each child wrote to standard error."""
-        self.words: dict[str, str] = {}
-        """What each child said as its last word: why it ends, as every one does that ends with another code than 0."""
         self.began: dict[str, str] = {}
-        """The last party function that each child said to run."""
+        """The party function that each child last said to begin."""
+        self.ended: dict[str, tuple[int, str]] = {}
+        """The exit code with which each child said that it ends, and its last line, without its name, if it had one."""
+        self._json = not prefix
         self._prefixes = self._make_prefixes(names) if prefix else dict.fromkeys(names, "")
 
     def out(self, name: str, line: str) -> None:
@@ -38,22 +41,31 @@ class Relay:
         self._write("out", self._out or sys.stdout, line)
 
     def err(self, name: str, line: str) -> None:
-        """A line of a child's standard error, behind its name."""
-        self.note(name, line)
-        self._write("err", self._err or sys.stderr, self._prefixes.get(name, "") + line.rstrip("\n") + "\n")
+        """A line of a child's standard error, behind its name; without names, for JSON logs, as an object."""
+        if self.noted(name, line):
+            return
+        line = line.rstrip()
+        if self._json and not line.startswith("{"):  # what native code writes
+            line = stray_line(name, line)
+        self._write("err", self._err or below(sys.stderr), self._prefixes.get(name, "") + line + "\n")
 
-    def note(self, name: str, line: str) -> None:
-        """Remember what the line says of its child."""
-        if line.strip():
-            self.last[name] = line.rstrip()
-        if line.startswith("mpcrt: ") or (line.startswith("{") and '"exit_code": ' in line):
-            self.words[name] = line.rstrip()
-        if found := _RUNS.search(line):
-            self.began[name] = found[1]
+    def noted(self, name: str, line: str) -> bool:
+        """Whether a line of a child's standard error is not to be shown: what it tells this launcher is remembered."""
+        if line.startswith(CONTROL):
+            self._control(name, line)
+        return line.startswith(CONTROL) or not line.strip()
 
     def say(self, line: str) -> None:
         """A line of this process's own on standard error."""
-        self._write("err", self._err or sys.stderr, line + "\n")
+        self._write("err", self._err or below(sys.stderr), line + "\n")
+
+    def _control(self, name: str, line: str) -> None:
+        with contextlib.suppress(ValueError, RecursionError):
+            match json.loads(line[1:]):
+                case {"begin": str(function)}:
+                    self.began[name] = plain(function)
+                case {"end": int(code), "said": str(said)}:
+                    self.ended[name] = code, plain(said, LINE)
 
     def _make_prefixes(self, names: Sequence[str]) -> dict[str, str]:
         width = max(map(len, names), default=0)

@@ -7,6 +7,7 @@ import socket
 
 from mpcrt.cluster.config import ClusterConfig, Party
 from mpcrt.cluster.endpoint import Endpoint
+from mpcrt.cluster.streams import open_missing
 from mpcrt.errors import ConfigError
 
 BACKLOG = 128
@@ -53,21 +54,9 @@ def listening_socket(endpoint: Endpoint, party: str) -> socket.socket:
     return made
 
 
-def listening_sockets(config: ClusterConfig) -> dict[str, socket.socket]:
-    """A listening socket for each party that is dialled. Raises ConfigError, and then none stays open."""
-    made: dict[str, socket.socket] = {}
-    try:
-        for name, party in config.parties.items():
-            if party.bind is not None:
-                made[name] = listening_socket(party.bind, name)
-    except BaseException:
-        close_all(made)
-        raise
-    return made
-
-
 def free_ports_cluster(config: ClusterConfig) -> tuple[ClusterConfig, dict[str, socket.socket]]:
     """The same cluster on free loopback ports, and the sockets that already listen there."""
+    open_missing()  # children inherit these sockets, and give their standard streams those numbers
     made: dict[str, socket.socket] = {}
     parties: dict[str, Party] = {}
     try:

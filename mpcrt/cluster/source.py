@@ -20,6 +20,8 @@ _TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")]
 """What nodes have that were given none, where nothing is read into words."""
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
+_IPV6 = re.compile(r"(address|listen): *(\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[^ ,}]*)")
+
 KeyPath = tuple[str | int, ...]
 
 
@@ -84,12 +86,20 @@ def parse_yaml(text: bytes | str, name: str) -> tuple[Any, Source]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark else name
-        raise ConfigError(f"{where}: not YAML: {error.problem or error.context}") from None
+        hint = _address_hint(text, mark.line) if mark else ""
+        raise ConfigError(f"{where}: not YAML: {error.problem or error.context}{hint}") from None
     except RecursionError:  # an alias inside of what it stands for has no end either
         raise ConfigError(f"{name}: is nested too deep for a cluster file") from None
     except (yaml.YAMLError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise ConfigError(f"{name}: not YAML: {reason}") from None
+
+
+def _address_hint(text: bytes | str, line: int) -> str:
+    """What to write, where YAML has stumbled over an IPv6 address."""
+    lines = (text if isinstance(text, str) else text.decode("utf-8", "replace")).splitlines()
+    found = _IPV6.search(lines[line]) if line < len(lines) else None
+    return f'; an IPv6 address goes into quotes: {found[1]}: "{found[2]}"' if found else ""
 
 
 def scalar(text: str) -> Any:

@@ -52,9 +52,9 @@ class _Results(Relay):
             self._audience.repetition(int(line.removeprefix(bench_program.DONE)))
 
     def err(self, name: str, line: str) -> None:
-        self.note(name, line)
-        self.said.append(f"{name}: {line.rstrip()}")
-        del self.said[:-200]
+        if not self.noted(name, line):
+            self.said.append(f"{name}: {line.rstrip()}")
+            del self.said[:-200]
 
     def say(self, line: str) -> None:
         self.said.append(line)

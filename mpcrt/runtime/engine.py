@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mpcrt.cluster import streams
 from mpcrt.cluster.forks import ends_in_child, guard
 from mpcrt.errors import (
     DisagreementError,
@@ -123,6 +124,7 @@ class Engine:
         self.devices = Devices(self.session.config, self.link, self.roster, self.profile)
         self.counters = Counters(self.link, self.devices, self.session.config)
         self.session.counters = self.counters.totals
+        self.session.account.rounds = lambda: self.devices.rounds
         self.ledger = Ledger(self.link, self.roster.programs, self.roster.nonce)
         self.counters.others = self.ledger.counters
         self._others = tuple(p for p in self.roster.programs if p != self.session.me)
@@ -297,6 +299,7 @@ class Engine:
         args, kwargs = replaced((call.args, call.kwargs), self.session.subtree)
         start = time.perf_counter()
         log.info("runs %s() in plaintext", call.name)
+        streams.begins(f"{call.name}()")
         try:
             with self.profile.slice("python", f"{call.name}()"), ends_in_child(f"{call.name}()"):
                 result = programs.awaited(call.function(*args, **kwargs))

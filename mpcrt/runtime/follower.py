@@ -10,6 +10,7 @@ from mpcrt.errors import DisagreementError, ProtocolError
 from mpcrt.plan import Limits, Plan
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.protocols import to_the_end
+from mpcrt.runtime.account import Account
 from mpcrt.runtime.agreement import Follower
 from mpcrt.runtime.commands import Command, End, Fail, Publish, Report, Reveal, Run, Share
 from mpcrt.runtime.counters import Counters
@@ -28,12 +29,20 @@ class Service:
     """One run of a process without a program. `number` and `text` say where it is, for errors."""
 
     def __init__(
-        self, config: ClusterConfig, link: Link, roster: Roster, limits: Limits = Limits(), profile: Profile = Profile()
+        self,
+        config: ClusterConfig,
+        link: Link,
+        roster: Roster,
+        limits: Limits = Limits(),
+        profile: Profile = Profile(),
+        account: Account | None = None,
     ) -> None:
         self._config, self._link, self._roster, self._limits = config, link, roster, limits
         self._profile = profile
         self._devices = Devices(config, link, roster, profile)
         self._counters = Counters(link, self._devices, config)
+        self._account = account or Account()
+        self._account.rounds = lambda: self._devices.rounds
         self._follower = Follower(link, roster.programs)
         self._plans: dict[str, Plan] = {}
         self._schedules: dict[tuple[str, int], Schedule] = {}
@@ -119,6 +128,7 @@ class Service:
                 if any(r not in self._config.parties for r in command.receivers):
                     raise ProtocolError(f"call {self.number} names unknown receivers")
                 to_the_end(self._devices.reveal(command))
+                self._account.learns(command.receivers, f"the results of call {self.number}")
 
     def _schedule(self, command: Run) -> Schedule:
         parties = len(self._config.devices[command.device].parties)

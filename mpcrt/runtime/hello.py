@@ -41,35 +41,69 @@ class Roster:
         return self.programs[0]
 
 
+def meet(link: Link, config: ClusterConfig, *, has_program: bool, version: str) -> Roster:
+    """Open the link and greet. Each hello leaves with its connection and is checked when it comes: where the cluster
+    files differ, some links may never come up. Raises what `Link.open` and `greet` do."""
+    hellos = Hellos(link, config, has_program, version)
+    link.open(hellos.to, hellos.heard)
+    return hellos.roster()
+
+
 def greet(link: Link, config: ClusterConfig, *, has_program: bool, version: str) -> Roster:
-    """Exchange hellos with every peer and agree on the run nonce and pairwise seeds.
+    """Exchange hellos with every peer over an open link and agree on the run nonce and pairwise seeds.
+
+    Raises DisagreementError naming the peer and what differs."""
+    hellos = Hellos(link, config, has_program, version)
+    for peer in link.peers:
+        link.send(peer, Address(Kind.HELLO), hellos.to(peer))
+    return hellos.roster()
+
+
+class Hellos:
+    """The hellos of one process and of its peers.
 
     Each process sends every other one its versions, the meaning of its cluster file, its part of the nonce and one
-    half of the pair's seed. Raises DisagreementError naming the peer and what differs, UsageError for a dealer that is
-    given the program here.
+    half of the pair's seed. Raises UsageError for a dealer that is given the program here.
     """
-    me = link.name
-    if has_program and me in config.dealers:
-        raise UsageError(f"{me} is a dealer, which takes no program")
-    part = random_bytes(SEED_BYTES)
-    halves = {peer: random_bytes(SEED_BYTES) for peer in link.peers}
-    canonical = config.canonical()
-    parts, programs, seeds = {me: part}, {me: has_program}, {}
-    for peer in link.peers:
-        link.send(peer, Address(Kind.HELLO), pack([PROTOCOL, version, canonical, has_program, part, halves[peer]]))
-    for peer in link.peers:
-        data = link.recv_one(peer, Address(Kind.HELLO), limit=HELLO_LIMIT)
-        programs[peer], parts[peer], half = _check(peer, data, config, version)
-        first, second = sorted((me, peer))
-        ordered = (halves[peer], half) if first == me else (half, halves[peer])
-        seeds[peer] = hmac.digest(b"".join(ordered), f"{first}\0{second}".encode(), "sha256")
-    names = config.names
-    having = tuple(n for n in names if programs[n])
-    if not having:
-        raise UsageError("no party of the cluster file was started with a program; give one to `mpcrt run`")
-    nonce = hashlib.sha256(pack([[n, parts[n]] for n in sorted(names)])).digest()
-    link.bind_nonce(nonce[:NONCE_BYTES])
-    return Roster(me, names, having, nonce, seeds)
+
+    def __init__(self, link: Link, config: ClusterConfig, has_program: bool, version: str) -> None:
+        if has_program and link.name in config.dealers:
+            raise UsageError(f"{link.name} is a dealer, which takes no program")
+        self._link, self._config, self._version = link, config, version
+        self._programs = {link.name: has_program}
+        self._parts = {link.name: random_bytes(SEED_BYTES)}
+        self._halves = {peer: random_bytes(SEED_BYTES) for peer in link.peers}
+        self._theirs: dict[str, bytes] = {}
+
+    def to(self, peer: str) -> bytes:
+        """What `peer` is sent."""
+        me = self._link.name
+        canonical = self._config.canonical()
+        return pack([PROTOCOL, self._version, canonical, self._programs[me], self._parts[me], self._halves[peer]])
+
+    def heard(self, peer: str, data: np.ndarray) -> None:
+        """Check what `peer` sent. Raises DisagreementError, or ProtocolError for a malformed one."""
+        if data.nbytes > HELLO_LIMIT:
+            raise ProtocolError(f"{peer} sent a malformed hello")
+        self._programs[peer], self._parts[peer], self._theirs[peer] = _check(peer, data, self._config, self._version)
+
+    def roster(self) -> Roster:
+        """Who is there, once all have been heard; from then on the link has the run's nonce."""
+        link, me = self._link, self._link.name
+        seeds = {}
+        for peer in link.peers:
+            self.heard(peer, link.recv_one(peer, Address(Kind.HELLO), limit=HELLO_LIMIT))
+            first, second = sorted((me, peer))
+            mine, theirs = self._halves[peer], self._theirs[peer]
+            ordered = (mine, theirs) if first == me else (theirs, mine)
+            seeds[peer] = hmac.digest(b"".join(ordered), f"{first}\0{second}".encode(), "sha256")
+        names = self._config.names
+        having = tuple(n for n in names if self._programs[n])
+        if not having:
+            raise UsageError("no party of the cluster file was started with a program; give one to `mpcrt run`")
+        nonce = hashlib.sha256(pack([[n, self._parts[n]] for n in sorted(names)])).digest()
+        link.bind_nonce(nonce[:NONCE_BYTES])
+        return Roster(me, names, having, nonce, seeds)
 
 
 def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> tuple[bool, bytes, bytes]:

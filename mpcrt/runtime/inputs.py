@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from mpcrt.runtime.executor import Devices
 
 INTEGER_LIMIT = 62
+
+log = logging.getLogger("mpcrt.run")
 
 
 def memo(device: str, compiled: Compiled, sources: Sequence[Source], origin: Origin) -> tuple[dict[Any, Any], Hashable]:
@@ -74,7 +77,7 @@ class Plaintext:
 
     def words(self, index: int, type_: Type) -> np.ndarray:
         """Plan input `index` as ring elements (uint64) or bits (uint8). Raises InputError naming argument and leaf."""
-        from mpcrt.tracing import Leaf
+        from mpcrt.tracing import Leaf, Unprepared
 
         origin = self._compiled.traced.inputs[index]
         if isinstance(origin, Leaf):
@@ -88,8 +91,13 @@ class Plaintext:
                 check_finite(array, name_of(source))
             try:
                 self._results[origin.call] = call.function(*given)
-            except Exception as error:
-                raise UserFunctionError(f"preparing {origin_of(used[0]) if used else 'constants'} failed") from error
+            except Unprepared as failed:
+                what = f"preparing {origin_of(used[0]) if used else 'constants'}"
+                where = f" in {failed.line}" if failed.line else ""
+                log.error("%s failed%s", what, where, exc_info=failed.cause)
+                raise UserFunctionError(
+                    f"{what} failed{where}: {failed.kind}; the traceback is in this log"
+                ) from failed.cause
         names = names_of([self._sources[i] for i in call.leaves])
         return encode(self._results[origin.call][origin.result], type_, f"what is computed of {names}")
 

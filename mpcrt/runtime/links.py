@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
 
 
-def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -> Link:
-    """The link of `party` to everybody else, not yet open. Raises ConfigError for certificates that cannot be used."""
+def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None, *, connect: float | None = None) -> Link:
+    """The link of `party` to everybody else, not yet open. Raises ConfigError for certificates that cannot be used.
+
+    `connect`: how many seconds it waits for them where that is not what the file says."""
     from mpcrt.cluster.memory import physical_bytes
     from mpcrt.transport.tls import TlsContext
     from mpcrt.transport.zeromq import DEALER_SPIN, SPIN, ZmqLink
@@ -28,7 +30,7 @@ def make_link(config: ClusterConfig, party: str, listen_fd: int | None = None) -
         {name: str(p.address) if p.address is not None else None for name, p in config.parties.items()},
         listen=str(me.bind) if me.bind is not None else None,
         listen_fd=listen_fd,
-        connect=config.timeouts.connect,
+        connect=config.timeouts.connect if connect is None else connect,
         idle=config.timeouts.idle,
         tls=context,
         spin=DEALER_SPIN if party in config.dealers else SPIN,

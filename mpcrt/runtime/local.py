@@ -220,9 +220,9 @@ class LocalCluster:
         for name, code in run.processes.poll().items():
             if code < 0 and isinstance(error, PeerLost | LinkError):
                 return PeerLost(f"{name}'s process was killed by signal {-code}", name)
-            last = run.relay.last.get(name, "")
-            if last.startswith(f"mpcrt: {name}: ") and isinstance(error, PeerFailed) and error.party == name:
-                error.add_note(last)
+            _, said = run.relay.ended.get(name, (code, ""))
+            if said and isinstance(error, PeerFailed) and error.party == name:
+                error.add_note(f"mpcrt: {name}: {said}")
         return error
 
 

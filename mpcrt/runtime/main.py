@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
 import logging
 import os
 import sys
@@ -14,12 +13,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mpcrt.cluster import streams
 from mpcrt.cluster.forks import ends_in_child
-from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError, UserFunctionError
+from mpcrt.cluster.logs import last_line, say_last
+from mpcrt.cluster.options import RunOptions
+from mpcrt.cluster.waiting import Waiting
+from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, PeerLost, UsageError, UserFunctionError
 from mpcrt.runtime import current, programs
+from mpcrt.runtime.account import Account
 from mpcrt.runtime.engine import DISAGREEMENT_SECONDS, Engine, failure_of
 from mpcrt.runtime.follower import Service
-from mpcrt.runtime.hello import Roster, greet
+from mpcrt.runtime.hello import Roster, meet
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.profile import Profile, Recorder
 from mpcrt.runtime.session import Session, exit_code
@@ -28,7 +32,6 @@ from mpcrt.transport.link import Link
 
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
-    from mpcrt.cluster.options import RunOptions
 
 log = logging.getLogger("mpcrt.run")
 
@@ -49,19 +52,24 @@ def run_party(
 
     When user code does not come back after a failure, prints the error line and ends the process.
     """
-    use_threads(options.local_processes if options else 1)
-    link = make_link(config, party, listen_fd)
-    profile = profile_of(config, party, options.profile if options else None)
+    options = options or RunOptions()
+    use_threads(options.local_processes)
+    link, account = make_link(config, party, listen_fd), Account()
+    profile = profile_of(config, party, options.profile)
     profile.watch(link)
-    last_word = LastWord(party, options is not None and options.log_json, profile)
+    last_word = LastWord(link, options, profile, account)
     try:
         if program is None:
             link.on_failure = last_word.start
-            return serve(config, link, lambda: connect(config, link, has_program=False), profile)
-        return run_program(config, link, program, arguments, last_word, profile)
+            serve(config, link, lambda: connect(config, link, has_program=False), profile, account)
+        else:
+            run_program(config, link, program, arguments, last_word, profile, account)
+        account.close(link, 0)
+        return 0
     except BaseException as failure:
         if isinstance(failure, MpcrtError):
             last_word.start(failure, anew=True)
+        account.close(link, exit_code(failure))
         leave(failure)
         raise
     finally:
@@ -86,8 +94,8 @@ class LastWord:
     """Ends the process, with its last line, when something would keep it after the run has failed: user code, a long
     step, or what still happens while it unwinds."""
 
-    def __init__(self, party: str, as_json: bool, profile: Profile) -> None:
-        self._party, self._json, self._profile = party, as_json, profile
+    def __init__(self, link: Link, options: RunOptions, profile: Profile, account: Account) -> None:
+        self._link, self._options, self._profile, self._account = link, options, profile, account
         self._timer: threading.Timer | None = None
 
     def start(self, failure: BaseException, anew: bool = False) -> None:
@@ -100,15 +108,11 @@ class LastWord:
             self._timer.start()
 
     def _end(self, failure: BaseException) -> None:
-        code = exit_code(failure)
-        message = plain(public_failure(failure), LINE)
-        line = f"mpcrt: {self._party}: {message}"
-        if self._json:
-            line = json.dumps({"level": "error", "party": self._party, "message": message, "exit_code": code})
+        code, shown, said = exit_code(failure), self._options, plain(public_failure(failure), LINE)
         with contextlib.suppress(Exception):
-            logging.shutdown()
-            sys.stdout.flush()
-            print(line, file=sys.stderr, flush=True)
+            self._account.close(self._link, code)
+            say_last(last_line(self._link.name, said, code, shown.log_json), shown.log_file)
+            streams.ends(code, said)
             self._profile.write()
         os._exit(code)
 
@@ -118,22 +122,30 @@ def connect(config: ClusterConfig, link: Link, has_program: bool) -> Roster:
     from mpcrt.cluster.version import package_version
 
     log.info("waiting for %s", ", ".join(link.peers))
-    link.open()
-    roster = greet(link, config, has_program=has_program, version=package_version())
-    return roster
+    with Waiting(config, link.name, lambda: link.missing) as waiting:
+        try:
+            return meet(link, config, has_program=has_program, version=package_version())
+        except PeerLost as error:
+            if not (reasons := waiting.reasons):
+                raise
+            raise PeerLost(f"{error}. Last seen: {reasons}. {waiting.advice}", error.peer) from None
 
 
 # -- without a program
 
 
-def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster], profile: Profile = Profile()) -> int:
+def serve(
+    config: ClusterConfig,
+    link: Link,
+    start: Callable[[], Roster],
+    profile: Profile = Profile(),
+    account: Account | None = None,
+) -> None:
     """The dealer, or a worker; `start` brings up the link."""
     service: Service | None = None
     try:
-        service = Service(config, link, start(), profile=profile)
+        service = Service(config, link, start(), profile=profile, account=account)
         service.serve()
-        log.info("the run is over")
-        return 0
     except BaseException as error:
         number, text = (service.number, service.text) if service else (0, "")
         if isinstance(error, DisagreementError):
@@ -150,10 +162,16 @@ def serve(config: ClusterConfig, link: Link, start: Callable[[], Roster], profil
 
 
 def run_program(
-    config: ClusterConfig, link: Link, program: Path, arguments: Sequence[str], last_word: LastWord, profile: Profile
-) -> int:
+    config: ClusterConfig,
+    link: Link,
+    program: Path,
+    arguments: Sequence[str],
+    last_word: LastWord,
+    profile: Profile,
+    account: Account,
+) -> None:
     """`main()` of the program in this thread, its calls in the engine's."""
-    session = Session(config, link.name)
+    session = Session(config, link.name, account)
     session.on_failure = last_word.start
 
     def start() -> tuple[Link, Roster]:
@@ -171,7 +189,6 @@ def run_program(
         with ends_in_child("main()"):
             run_main(session, program, arguments)
         session.finish()
-        return 0
     except BaseException as error:
         failure = as_failure(error, "main()", UserFunctionError) if session.failure is None else session.failure
         if session.failure is None:

@@ -113,6 +113,7 @@ class Moves:
         self._engine.agree(call)
         shown = trees.describe(renumber(structure_of(call.handle)), tuple(source.types[i] for i in chosen))
         found = yield from together([self._engine.devices.reveal(command) for command in asked])
+        self._session.account.learns(receivers, f"{source.origin}: {shown}")
         if self._session.me in receivers:
             log.info("learns %s: %s", source.origin, shown)
             leaves = []
@@ -132,6 +133,7 @@ class Moves:
         self._engine.agree(call)
         before = holders(source.placement, self._engine.roster.programs)
         lacking = [r for r in receivers if r not in before]
+        self._session.account.learns(lacking, source.origin)
         if self._session.me in before:
             assert source.leaves is not None
             leaves = [source.leaves[i] for i in chosen]

@@ -12,6 +12,7 @@ import numpy as np
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
 from mpcrt.runtime import calls, current, facts, nodes
+from mpcrt.runtime.account import Account
 from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.counters import Statistics
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, Static, function_name, public, short_name
@@ -32,8 +33,9 @@ class Session:
     `failure` is set once, by whoever learns of it first, and from then on every call raises it.
     """
 
-    def __init__(self, config: ClusterConfig, me: str) -> None:
+    def __init__(self, config: ClusterConfig, me: str, account: Account | None = None) -> None:
         self.config, self.me = config, me
+        self.account = account or Account()
         self.thread = threading.get_ident()
         self.busy_thread = 0
         self.failure: BaseException | None = None

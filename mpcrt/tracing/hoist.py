@@ -7,7 +7,7 @@ import numpy as np
 
 from mpcrt.tracing.graph import Eqn, Graph, Var, party_of
 from mpcrt.tracing.keys import Key, node
-from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf
+from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf, Unprepared
 
 
 def calls(frontier: list[Var], graph: Graph) -> tuple[tuple[Leaf | Hoisted, ...], tuple[HoistedCall, ...]]:
@@ -42,7 +42,26 @@ def plaintext(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]):
     def compute(*values):
         return [read(env, v) for env in [run(eqns, dict(zip(leaves, values, strict=True)))] for v in results]
 
-    return lambda *values: [np.asarray(v) for v in compute(*values)]
+    def prepare(*values: Any) -> list[np.ndarray]:
+        try:
+            return [np.asarray(v) for v in compute(*values)]
+        except Exception as error:
+            raise located(eqns, dict(zip(leaves, values, strict=True)), error) from None
+
+    return prepare
+
+
+def located(eqns: list[Eqn], leaves: dict[int, Any], error: Exception) -> Unprepared:
+    """Where a computation failed: of a compiled one nothing says so, so it is done again one equation at a time."""
+    env: dict = {"leaves": leaves}
+    for eqn in eqns:
+        try:
+            results = eqn.run(*(read(env, v) for v in eqn.inputs))
+            jax.block_until_ready(results)
+        except Exception as found:
+            return Unprepared(eqn.line, found)
+        env.update(zip(eqn.outputs, results, strict=True))
+    return Unprepared("", error)
 
 
 def run(eqns: list[Eqn], leaves: dict[int, Any]) -> dict:

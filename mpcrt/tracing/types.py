@@ -1,5 +1,6 @@
 """What goes into a trace and what comes out; no JAX here."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -98,3 +99,20 @@ class Traced:
 
     def unflatten(self, leaves: list) -> Any:
         return self.out_tree.unflatten(leaves)
+
+
+_RAISED = re.compile(r"Traceback \(most recent call last\):\n(?:[ \t].*\n)+([A-Za-z_][\w.]*)")
+
+
+class Unprepared(Exception):
+    """What a party computes of its own values, as a hoisted call, raised `cause`; `line`: where, "" if unknown."""
+
+    def __init__(self, line: str, cause: Exception) -> None:
+        super().__init__(line)
+        self.line, self.cause = line, cause
+
+    @property
+    def kind(self) -> str:
+        """The name of the cause's type; where JAX passes on as text what a callback raised, of that."""
+        raised = _RAISED.search(str(self.cause))
+        return raised[1] if raised else type(self.cause).__name__

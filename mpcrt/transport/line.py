@@ -17,6 +17,8 @@ from mpcrt.transport.statistics import Count
 
 FRUITLESS = 3
 """Connections that have to end, with nothing got across for `idle`, before their peer is given up."""
+OTHER_ORDER = "the cluster files differ in the order of their parties"
+"""Why both of a pair dial. It ends the reason of a refusal, by which the refused end knows it too."""
 
 
 @dataclass(slots=True)
@@ -90,7 +92,7 @@ class Line:
         if connection.dialed and greeting.name != connection.peer:
             raise Refused(f"{greeting.name} answers there")
         if not connection.dialed and self.dialed:
-            raise Refused(f"{me} dials {greeting.name}, not the other way; the cluster files differ")
+            raise Refused(f"{me} dials {greeting.name}, not the other way; {OTHER_ORDER}")
         if self.instance and self.instance != greeting.instance:
             raise PeerLost(f"{self.where} was restarted; a run does not resume, start it again", self.peer)
         self.instance = greeting.instance
@@ -161,7 +163,9 @@ class Line:
             return
         if self.away(now, heart):
             because = f"; {self.refusal}" if self.refusal else ""
-            raise PeerLost(f"{self.where} was lost: silent for {heart.idle:g} s{because}", self.peer)
+            raise PeerLost(
+                f"{self.where} was lost: no connection for {now - self.down_since:.1f} s{because}", self.peer
+            )
         if self.fruitless >= FRUITLESS and now - self.advanced_at > heart.idle:
             what = (
                 f"{self.fruitless} connections in {now - self.advanced_at:.1f} s ended before anything more got across"

@@ -89,6 +89,11 @@ class Link(ABC):
     def recorder(self, recorder: Recorder | None) -> None:
         self.statistics.recorder = recorder
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Peers that have never been connected, while the link opens."""
+        return ()
+
     def bind_nonce(self, nonce: bytes) -> None:
         """Put the run nonce in every later header, HELLO's excepted, and refuse messages of any other run."""
         if len(nonce) != NONCE_BYTES or nonce == UNBOUND:
@@ -98,9 +103,13 @@ class Link(ABC):
         self.nonce = bytes(nonce)
 
     @abstractmethod
-    def open(self) -> None:
+    def open(
+        self, hello: Callable[[str], bytes] | None = None, heard: Callable[[str, np.ndarray], None] | None = None
+    ) -> None:
         """Bring up the links to all peers.
 
+        `hello(peer)` is sent to each as its HELLO, as soon as it is connected, and `heard(peer, data)` is called with
+        what it sent, which `recv` gives all the same; what that raises ends the attempt.
         Raises PeerLost naming each peer that did not come up and its address, LinkError when one was refused,
         DisagreementError when one speaks another version of the links.
         """

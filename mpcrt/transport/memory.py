@@ -11,7 +11,7 @@ import numpy as np
 from mpcrt.errors import LinkError, MpcrtError, PeerFailed, PeerLost, ProtocolError, UsageError
 from mpcrt.transport.codec import Message, as_array, control, control_fields, read_message
 from mpcrt.transport.header import Control, Frame
-from mpcrt.transport.link import Address, Buffer, Failure, Link
+from mpcrt.transport.link import Address, Buffer, Failure, Kind, Link
 from mpcrt.transport.session import Session
 
 MESSAGE_LIMIT = 1 << 32
@@ -55,10 +55,15 @@ class MemoryLink(Link):
         self._waiting = False
         self._closed = False
 
-    def open(self) -> None:
-        """Nothing to bring up."""
+    def open(
+        self, hello: Callable[[str], bytes] | None = None, heard: Callable[[str, np.ndarray], None] | None = None
+    ) -> None:
+        """Nothing to bring up; who was heard is found by who receives."""
         if self._closed:
             raise LinkError(f"{self.name}'s link was closed; a run has one link")
+        if hello is not None:
+            for peer in self.peers:
+                self.send(peer, Address(Kind.HELLO), hello(peer))
 
     def send(self, peer: str, address: Address, *buffers: Buffer) -> None:
         changed: Sequence[Buffer] | None = buffers

@@ -22,7 +22,7 @@ from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejecte
 from mpcrt.transport.codec import Encoded, Message, control, control_fields
 from mpcrt.transport.connection import Connection, Greeting, said
 from mpcrt.transport.header import HEADER_LIMIT, Control, Frame, OtherVersion
-from mpcrt.transport.line import Heart, Line
+from mpcrt.transport.line import OTHER_ORDER, Heart, Line
 from mpcrt.transport.link import Failure
 from mpcrt.transport.session import Session
 from mpcrt.transport.statistics import Statistics
@@ -308,7 +308,8 @@ class Switchboard:
         """Turn a connection away, or be turned away. Raises LinkError, for versions DisagreementError, where that can
         only be the configuration: at an address of the cluster file, or with who has proved to hold a party's key."""
         line, reason, by_peer = self.lines.get(connection.peer), str(error), isinstance(error, Rejected)
-        kind = DisagreementError if isinstance(error, OtherVersion) else LinkError
+        differ = isinstance(error, OtherVersion) or reason.endswith(OTHER_ORDER)
+        kind = DisagreementError if differ else LinkError
         insiders = set() if isinstance(error, Cut) else connection.proven & {self.name, *self.lines}
         if not connection.dialed:
             self.refused += 1

@@ -6,14 +6,14 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerLost, ProtocolError, UsageError
+from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerFailed, PeerLost, ProtocolError, UsageError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.header import Control
-from mpcrt.transport.link import Address, Buffer, Failure, Link
+from mpcrt.transport.link import Address, Buffer, Failure, Kind, Link
 from mpcrt.transport.session import Session
 from mpcrt.transport.switchboard import UNREPORTED_BYTES, Switchboard
 from mpcrt.transport.tls import TlsContext
@@ -31,7 +31,7 @@ CLOSE_SECONDS = 5.0
 LINGER, FAILED_LINGER = 1.0, 0.2
 FAREWELL, OPEN_FAREWELL = 0.5, 3.0
 """Seconds at most for which who aborts waits for those it could not tell, in a run and before it."""
-_BYE = Address(Control.BYE)
+_BYE, _HELLO = Address(Control.BYE), Address(Kind.HELLO)
 
 
 class _Turn:
@@ -105,7 +105,14 @@ class ZmqLink(Link):
         self._watcher = threading.Thread(target=self._watch, name=f"mpcrt link watcher of {name}", daemon=True)
         self._next_tick = 0.0
 
-    def open(self) -> None:
+    @property
+    def missing(self) -> tuple[str, ...]:
+        board = self._board
+        return self.peers if board is None else tuple(line.peer for line in board.missing())
+
+    def open(
+        self, hello: Callable[[str], bytes] | None = None, heard: Callable[[str, np.ndarray], None] | None = None
+    ) -> None:
         """Listen, dial, greet and be greeted by every peer.
 
         Raises UsageError for a port that cannot be had, PeerLost naming the peers that did not come up within
@@ -125,13 +132,19 @@ class ZmqLink(Link):
         self._turn.wake = self._board.switch.wake
         try:
             with self._turn:
-                self._come_up(self._board, time.monotonic() + self._connect)
+                if hello is not None:
+                    for peer in self.peers:
+                        self.send(peer, _HELLO, hello(peer))
+                self._come_up(self._board, time.monotonic() + self._connect, heard)
                 self._watcher.start()
         except BaseException as error:
             if isinstance(error, LinkError | DisagreementError | PeerLost):
                 self._board.abort(Failure(error.peer, "", 0, error.exit_code, str(error)))
                 if not isinstance(error, PeerLost):  # others may be about to come up
                     self._farewell(self._board, error.peer, OPEN_FAREWELL)
+            elif isinstance(error, PeerFailed):  # who is connected to this party may not be to the one that failed
+                self._board.abort(Failure(error.party, error.function, error.number, error.code, str(error)))
+                self._farewell(self._board, error.reporter, OPEN_FAREWELL)
             self._release(self._board)
             raise
 
@@ -149,10 +162,15 @@ class ZmqLink(Link):
             if board.untold(culprit):
                 soon = now + SLICE
 
-    def _come_up(self, board: Switchboard, deadline: float) -> None:
+    def _come_up(self, board: Switchboard, deadline: float, heard: Callable[[str, np.ndarray], None] | None) -> None:
         self._step(board, 0.0)
+        unheard = set(self.peers if heard else ())
         while missing := board.missing():
             self._step(board, SLICE / 2)
+            for peer in [p for p in unheard if _HELLO in board.lines[p].session.inbox]:
+                unheard.remove(peer)
+                assert heard is not None
+                heard(peer, board.lines[peer].session.inbox[_HELLO].arrays[0])
             if time.monotonic() > deadline:
                 names = "; ".join(line.where + (f": {line.refusal}" if line.refusal else "") for line in missing)
                 refused = f". Connections refused meanwhile: {'; '.join(board.refusals)}" if board.refusals else ""

@@ -1,5 +1,6 @@
 """The command line: help that teaches, usage errors, and how each error ends a process."""
 
+import datetime
 import json
 import logging
 import subprocess
@@ -123,6 +124,13 @@ def test_usage_errors_are_one_line_and_exit_2(tmp_path, cluster, program, words,
     assert len(lines) == 1 and lines[0].startswith(last.format(**names)), lines
 
 
+def test_usage_errors_are_json_too_where_that_was_asked_for(cluster, program):
+    entry = json.loads(invoke("run", cluster, program, "--log-json", "--epochs", "3").stderr)
+    assert entry["exit_code"] == 2 and "No such option '--epochs'" in entry["message"]
+    result = invoke("run", cluster, program, "--epochs", "3", "--", "--log-json")
+    assert result.stderr.startswith("mpcrt: No such option")
+
+
 def test_no_words_at_all_show_the_help():
     result = invoke()
     assert result.exit_code == 2 and "First steps" in result.stderr
@@ -180,6 +188,7 @@ def test_errors_end_with_their_code_and_one_line(runtime, cluster, program, erro
     result = invoke("run", cluster, program, "--party", "alice", "--log-json")
     entry = json.loads(result.stderr)
     assert result.exit_code == code
+    assert datetime.datetime.fromisoformat(entry.pop("time")).tzinfo is not None
     assert entry == {"level": "error", "party": "alice", "message": message, "exit_code": code}
 
 

@@ -13,6 +13,7 @@ from mpcrt.cluster import config as configs
 from mpcrt.cluster.sockets import close_all, free_ports_cluster
 
 ROOT = Path(__file__).parents[2]
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 WAITING = """
 import sys, time, types
 
@@ -46,6 +47,8 @@ class Party:
         script.write_text(WAITING.format(cleanup=cleanup))
         words = [sys.executable, script, "run", file, program, "--party", "alice", *options]
         environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+        # what a test under `nohup`, or in the background, inherits is not the party's
+        extra.setdefault("preexec_fn", lambda: [signal.signal(number, signal.SIG_DFL) for number in ENDING])
         self.process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **extra
         )
@@ -76,7 +79,7 @@ def start(tmp_path):
         party.process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("number", ENDING)
 def test_one_signal_is_an_orderly_end(start, number):
     party = start(0)
     party.expect("up")
@@ -84,6 +87,42 @@ def test_one_signal_is_an_orderly_end(start, number):
     party.expect("closing")
     party.expect("closed")
     assert party.end() == (130, "mpcrt: alice: interrupted")
+
+
+@pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
+def test_what_is_ignored_from_the_start_stays_so(start, ignored):
+    party = start(0, preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN))  # as nohup does
+    party.expect("up")
+    party.process.send_signal(ignored)
+    time.sleep(0.5)  # longer than its sleeps
+    assert party.process.poll() is None
+    party.process.send_signal(signal.SIGTERM)
+    party.expect("closing")
+    party.expect("closed")
+    assert party.end() == (130, "mpcrt: alice: interrupted")
+
+
+@pytest.mark.parametrize("module", ["click", "yaml", "numpy"])
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_during_imports_is_an_end_like_any_other(two_parties, tmp_path, module, number):
+    program = tmp_path / "program.py"
+    program.write_text("def main(): ...\n")
+    words = [sys.executable, "-X", "importtime", "-m", "mpcrt", "run", two_parties, program, "--party", "alice"]
+    environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env=environment,
+        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in ENDING],
+    )  # fmt: skip
+    try:
+        assert process.stderr is not None
+        # Python names a module once it is there; what needs it is still being imported
+        assert any(f"{module}." in line for line in process.stderr)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+        process.communicate()
+    assert (process.returncode, err.splitlines()[-1]) == (130, "mpcrt: alice: interrupted")
 
 
 def test_a_second_sigterm_does_not_disturb_the_end_but_a_second_ctrl_c_forces_it(start):

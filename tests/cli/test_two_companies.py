@@ -204,6 +204,48 @@ def test_cluster_files_that_differ_are_refused_with_the_difference(companies):
     assert "devices.spu.fraction_bits" in ends["alice"][2] or "devices.spu.fraction_bits" in ends["bob"][2], ends
 
 
+def differ(companies, who: str, order: tuple[str, ...], extra: str = "") -> None:
+    """Give `who` a cluster file whose parties are in that order, with an `extra` one after the first."""
+    file = companies[who] / "cluster.yaml"
+    config = configs.load(file)
+    parties = {name: config.parties[name] for name in order}
+    if extra:
+        address = configs.Endpoint("127.0.0.1", 1)
+        parties = {order[0]: parties[order[0]], extra: configs.Party(address=address), **parties}
+    tls = file.read_text()[file.read_text().index("tls:") :]
+    file.write_text(config.replace(parties=parties, tls=None).to_yaml() + tls)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (NAMES, ("bob", "alice", "dealer")),  # neither dials the other
+        (("bob", "alice", "dealer"), NAMES),  # each dials the other
+    ],
+)
+@pytest.mark.parametrize("dealer", [0, 1])
+def test_another_order_of_parties_is_a_difference_at_all(companies, first, second, dealer):
+    differ(companies, "alice", first)
+    differ(companies, "bob", second)
+    differ(companies, "dealer", (first, second)[dealer])
+    started = time.monotonic()
+    ends = run(companies)
+    assert time.monotonic() - started < 19, "long before `connect` is over"
+    for name in NAMES:
+        assert ends[name][0] == 4, ends
+        assert "first difference: parties.order: here ['" in ends[name][2] or "in the order of their" in ends[name][2]
+
+
+@pytest.mark.parametrize("who", NAMES)
+def test_an_extra_party_is_a_difference_at_all(companies, who):
+    differ(companies, who, NAMES, extra="carol")
+    started = time.monotonic()
+    ends = run(companies)
+    assert time.monotonic() - started < 19, "long before `connect` is over"
+    for name in NAMES:
+        assert ends[name][0] == 4 and "first difference: parties.carol: only" in ends[name][2], ends
+
+
 def test_a_peer_that_never_comes_is_named(companies):
     for place in companies.values():
         file = place / "cluster.yaml"

@@ -1,5 +1,6 @@
 """A stand-in for a party's process: `stand_in.py PARTY BEHAVIOUR PIDS SCRATCH LIFELINE [LISTEN]`."""
 
+import json
 import os
 import signal
 import socket
@@ -8,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from mpcrt.cluster import lifeline
+from mpcrt.cluster import lifeline, streams
 
 WORDS = {
     1: "load_data failed (call 1): no such file",
@@ -30,7 +31,6 @@ def main() -> int:
     if behaviour == "grandchild":
         child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
         (pids / f"{party}-child").write_text(str(child.pid))
-        return 0
     if behaviour == "stubborn":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if behaviour == "polite":
@@ -45,15 +45,18 @@ def main() -> int:
     if behaviour == "print":
         print('{"rows": 3}', flush=True)
         print("loading\nloaded", file=sys.stderr, flush=True)
+    if behaviour.startswith("vanish"):
+        print(f'{streams.CONTROL}{{"begin": "load_data()"}}\nof its own', file=sys.stderr, flush=True)
+        os._exit(int(behaviour.removeprefix("vanish")))
+    code, said = 0, ""
     if behaviour.startswith("exit"):
         code = int(behaviour.removeprefix("exit"))
         if code:
-            print(f"mpcrt: {party}: {WORDS.get(code, 'ends')}", file=sys.stderr, flush=True)
-        return code
-    if behaviour.startswith("silent"):
-        print(f"12:00:01 {party}: runs load_data() in plaintext\nof the function's own", file=sys.stderr, flush=True)
-        os._exit(int(behaviour.removeprefix("silent")))
-    return 0
+            said = WORDS.get(code, "ends")
+            print(f"mpcrt: {party}: {said}", file=sys.stderr, flush=True)
+    control = {"end": code, "said": said}
+    print(streams.CONTROL + json.dumps(control), file=sys.stderr, flush=True)
+    return code
 
 
 if __name__ == "__main__":

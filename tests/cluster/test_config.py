@@ -225,9 +225,7 @@ def test_the_digest_is_of_what_must_be_agreed():
         GOOD.replace("fraction_bits: 18", "fraction_bits: +18"),
         GOOD.replace("    address: 127.0.0.1:9102", "    address: 127.0.0.1:9102\n    listen: 0.0.0.0:9102"),
         GOOD + TLS,
-        GOOD.replace("  alice: {address: 127.0.0.1:9101}\n", "").replace(
-            "  dealer:", "  alice: {address: 127.0.0.1:9101}  # a comment\n  dealer:"
-        ),
+        GOOD.replace("  alice: {address: 127.0.0.1:9101}\n", "  alice: {address: 127.0.0.1:9101}  # a comment\n"),
     ]
     for text in same:
         assert configs.loads(text).digest() == config.digest()
@@ -237,6 +235,9 @@ def test_the_digest_is_of_what_must_be_agreed():
         "devices.spu.fraction_bits": GOOD.replace("18", "20"),
         "devices.spu.parties": GOOD.replace("[alice, bob]", "[bob, alice]"),
         "timeouts.idle": GOOD.replace("idle: 60", "idle: 61"),
+        "parties.order": GOOD.replace("  alice: {address: 127.0.0.1:9101}\n", "").replace(
+            "  dealer:", "  alice: {address: 127.0.0.1:9101}\n  dealer:"
+        ),
         "tls": GOOD + "tls: off\n",
     }
     for key, text in different.items():
@@ -313,3 +314,17 @@ def test_endpoints():
     for bad in ("[::1", "[:::]:1", "a b:1", ":1", "host:", "host:-1", "::1:9101", "9:30", "1.2.3:1", "1.2.3.400:1"):
         with pytest.raises(ValueError):
             Endpoint.parse(bad)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{address: [::1]:9101}", "{address: ::1:9101}", "\n    address: [::1]:9101", "{address: fe80::1:9101}",
+        '{address: "::1:9101"}', "\n    listen: [fe80::1%eth0]:9101",
+    ],
+)  # fmt: skip
+def test_an_ipv6_address_without_quotes_gets_a_hint(written):
+    with pytest.raises(ConfigError, match=r'"\[.*::1.*\]:9101"|: "::1:9101"'):
+        configs.loads(GOOD.replace("{address: 127.0.0.1:9101}", written))
+    quoted = configs.loads(GOOD.replace("{address: 127.0.0.1:9101}", '{address: "[::1]:9101"}'))
+    assert quoted.parties["alice"].address == configs.Endpoint("::1", 9101)

@@ -1,5 +1,6 @@
 """Log lines name the party, stay lines, and keep what may hold data out of JSON logs."""
 
+import datetime
 import io
 import json
 import logging
@@ -8,6 +9,7 @@ import traceback
 import pytest
 
 from mpcrt.cluster.logs import configure
+from mpcrt.errors import UsageError
 
 
 @pytest.fixture
@@ -38,7 +40,27 @@ def test_plain_lines_name_the_party(stream):
     assert first.endswith(" alice: loads model") and second.endswith(" alice: warning: slow")
     configure("alice", stream=stream, named=False, verbose=True)
     log.debug("shown")
-    assert stream.getvalue().splitlines()[2][8:] == " debug: shown"
+    time, message = stream.getvalue().splitlines()[2].split(" debug: ")
+    assert message == "shown" and datetime.datetime.fromisoformat(time).tzinfo is not None
+
+
+def test_quiet_leaves_out_what_the_file_has(stream, tmp_path):
+    file = tmp_path / "run.log"
+    file.write_text("from before\n")
+    configure("alice", stream=stream, quiet=True, file=file, named=False)
+    log = logging.getLogger("mpcrt.run")
+    log.info("waiting")
+    log.warning("slow")
+    configure("alice", stream=stream)  # closes the file
+    assert [line.split(" ", 2)[2] for line in stream.getvalue().splitlines()] == ["warning: slow"]
+    before, *lines = file.read_text().splitlines()
+    assert before == "from before"
+    assert [line.split(" ", 2)[2] for line in lines] == ["alice: waiting", "alice: warning: slow"]
+
+
+def test_a_log_file_that_cannot_be_written_is_bad_usage(tmp_path):
+    with pytest.raises(UsageError, match=r"--log-file .*No such file or directory"):
+        configure("alice", file=tmp_path / "nowhere" / "run.log")
 
 
 @pytest.mark.parametrize("how", ["exc_info", "in the message"])

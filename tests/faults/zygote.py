@@ -110,10 +110,10 @@ def note_secrets(file: str) -> None:
     def note(kind: str, data: bytes) -> None:
         os.write(descriptor, f"{kind} {data.hex()}\n".encode())
 
-    greet, send, abort = runtime.greet, ZmqLink.send, ZmqLink.abort
+    meet, send, abort = runtime.meet, ZmqLink.send, ZmqLink.abort
 
-    def noted_greet(*arguments, **options):
-        roster = greet(*arguments, **options)
+    def noted_meet(*arguments, **options):
+        roster = meet(*arguments, **options)
         for seed in roster.seeds.values():
             note("seed", seed)
         return roster
@@ -129,7 +129,7 @@ def note_secrets(file: str) -> None:
         note("abort", repr(tuple(failure)).encode())
         return abort(self, failure)
 
-    runtime.greet, ZmqLink.send, ZmqLink.abort = noted_greet, noted_send, noted_abort
+    runtime.meet, ZmqLink.send, ZmqLink.abort = noted_meet, noted_send, noted_abort
 
 
 def main() -> None:

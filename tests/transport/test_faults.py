@@ -140,7 +140,10 @@ def test_a_stall_longer_than_idle(through_proxy: Pair):
     assert time.monotonic() - start < 3.2 + SLACK
     for result, name in zip(results, ["bob", "alice"], strict=True):
         assert isinstance(result, PeerLost) and result.peer == name
-        assert f"{name} (" in str(result) and "silent for 1.2 s" in str(result)
+        assert f"{name} (" in str(result)
+        # what was measured: the stall was noticed after idle / 4 and a beat, the rest is the time without a connection
+        seconds = float(str(result).split("no connection for ")[1].split(" s")[0])
+        assert 0.9 <= seconds <= time.monotonic() - start
 
 
 def test_damaged_bytes(through_proxy: Pair):
