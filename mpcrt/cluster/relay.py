@@ -39,13 +39,15 @@ class Relay:
         self._write("out", self._out or sys.stdout, line)
 
     def err(self, name: str, line: str) -> None:
-        """A line of a child's standard error, behind its name; without names, for JSON logs, as an object."""
+        """A line of a child's standard error: to be shown, or for the launcher."""
         if line.startswith(CONTROL):
             self._control(name, line)
-            return
-        if not line.strip():
-            return
-        self.last[name] = line = line.rstrip()
+        elif line.strip():
+            self.last[name] = line.rstrip()
+            self.log(name, line.rstrip())
+
+    def log(self, name: str, line: str) -> None:
+        """Shows it behind its name; without names, for JSON logs, as an object."""
         if self._json and not line.startswith("{"):  # what native code writes
             line = stray_line(name, line)
         self._write("err", self._err or below(sys.stderr), self._prefixes.get(name, "") + line + "\n")

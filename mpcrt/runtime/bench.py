@@ -51,10 +51,8 @@ class _Results(Relay):
         elif line.startswith(bench_program.DONE):
             self._audience.repetition(int(line.removeprefix(bench_program.DONE)))
 
-    def err(self, name: str, line: str) -> None:
-        if line.strip():
-            self.last[name] = line.rstrip()
-        self.said.append(f"{name}: {line.rstrip()}")
+    def log(self, name: str, line: str) -> None:
+        self.said.append(f"{name}: {line}")
         del self.said[:-200]
 
     def say(self, line: str) -> None:
