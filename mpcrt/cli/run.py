@@ -1,6 +1,7 @@
 """`mpcrt run`: all parties here, or one of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from mpcrt.cluster.config import ClusterConfig
 from mpcrt.cluster.launcher import run_local
 from mpcrt.cluster.logs import configure
 from mpcrt.cluster.options import RunOptions
+from mpcrt.cluster.progress import at_terminal
 from mpcrt.cluster.signals import ending_at_once, interruptible
 from mpcrt.cluster.sockets import allow_descriptors, listening_socket
 from mpcrt.errors import UsageError
@@ -92,7 +94,8 @@ def run(
         if program is None:
             raise click.UsageError("PROGRAM is missing (only a single --party may go without one)", ctx)
         configure("", verbose=verbose, quiet=quiet, as_json=log_json, file=log_file)
-        return run_local(config, program, arguments, options=options)
+        shown = at_terminal() and not (quiet or log_json)
+        return run_local(config, program, arguments, options=replace(options, progress=shown))
     configure(party, verbose=verbose, quiet=quiet, as_json=log_json, file=log_file, named=not launched)
     with ending_at_once():
         from mpcrt.runtime.main import run_party

@@ -9,8 +9,9 @@ from typing import Any, TextIO
 from rich.console import Console
 from rich.style import Style
 
+from mpcrt.cluster import progress
 from mpcrt.cluster.logs import stray_line
-from mpcrt.cluster.streams import CONTROL, below
+from mpcrt.cluster.streams import CONTROL, below, clear_status
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
 
@@ -32,10 +33,12 @@ class Relay:
         self.ended: dict[str, int] = {}
         """The exit code with which each child said that it ends."""
         self._json = not prefix
+        self._first = ""
         self._prefixes = self._make_prefixes(names) if prefix else dict.fromkeys(names, "")
 
     def out(self, name: str, line: str) -> None:
         """A line of a child's standard output: unchanged, so that it stays readable for programs."""
+        clear_status()
         self._write("out", self._out or sys.stdout, line)
 
     def err(self, name: str, line: str) -> None:
@@ -61,6 +64,9 @@ class Relay:
             entry: Any = json.loads(line[1:])
             if type(entry.get("end")) is int:
                 self.ended[name] = entry["end"]
+            elif type(entry.get("progress")) is dict and self._first in (name, ""):
+                self._first = name  # all are about equally far
+                progress.show(entry["progress"])
         except (ValueError, AttributeError):
             return
 

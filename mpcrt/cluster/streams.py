@@ -159,6 +159,27 @@ class Unblocked(io.TextIOBase):
                 self._changed.notify_all()
 
 
+class Above:
+    """Standard output over a terminal at whose foot standard error has a status: what is written takes its place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        clear_status()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def clear_status() -> None:
+    """Take away the status, if standard error has one."""
+    stream = below(sys.stderr)
+    if isinstance(stream, Unblocked):
+        stream.status("")
+
+
 def below(stream: TextIO) -> TextIO:
     """The stream under one that dresses lines, as JSON logs have it for standard error."""
     return getattr(stream, "below", stream)

@@ -136,6 +136,19 @@ class Engine:
             case calls.EndCall():
                 self._end(call)
 
+    @property
+    def running(self) -> calls.Call | None:
+        """The call that runs, or ran last."""
+        return self._call
+
+    @property
+    def exchanged(self) -> tuple[int, int]:
+        """Rounds so far, and bytes sent and received."""
+        if not self.opened.is_set() or self.link is None or not hasattr(self, "devices"):
+            return 0, 0
+        statistics = self.link.statistics
+        return self.devices.rounds, statistics.total("sent").bytes + statistics.total("received").bytes
+
     # -- agreement
 
     def announce(self, call: calls.Call, asked: Sequence[Command] = (), plans: Sequence[bytes] = ()) -> None:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Devices:
     """The devices of a cluster file as this process takes part in them, and the wires it holds there.
 
-    `started` and `ended` bound the last run of a plan here, on this machine's monotonic clock.
+    `started` and `ended` bound the last run of a plan here, on this machine's monotonic clock; `rounds_of_plan` is how
+    many rounds the one that runs now has.
     """
 
     def __init__(self, config: ClusterConfig, link: Link, roster: Roster, profile: Profile = Profile()) -> None:
@@ -34,6 +35,7 @@ class Devices:
         self._readers: dict[str, Any] = {}
         self._wires: dict[tuple[str, int], Any] = {}
         self.started = self.ended = 0.0
+        self.rounds_of_plan = 0
         for name, device in config.devices.items():
             parties = tuple(device.parties)
             if self._me in parties:
@@ -87,6 +89,7 @@ class Devices:
             return
         wires = [self.wire(command.device, number) for number in command.inputs]
         self.started = time.monotonic() if started is None else started
+        self.rounds_of_plan = schedule.rounds
         if command.offline and isinstance(reader, Online):
             reader.await_corrections(command.step)
             self.started = time.monotonic()
@@ -95,7 +98,7 @@ class Devices:
                 made = reader.run(command.step, schedule, wires, command.offline)
             else:
                 made = reader.run(command.step, schedule, wires)
-        self.ended = time.monotonic()
+        self.ended, self.rounds_of_plan = time.monotonic(), 0
         for number, value in zip(command.outputs, made, strict=True):
             self._wires[command.device, number] = value
 
