@@ -13,8 +13,9 @@ from mpcrt.cli.results import duration
 from mpcrt.cli.shell import HELP
 from mpcrt.cli.terminal import wide
 from mpcrt.cluster import clocks, profiles
-from mpcrt.cluster.profiles import Spent
+from mpcrt.cluster.profiles import Spent, Traffic
 from mpcrt.cluster.signals import terminating_signals
+from mpcrt.cluster.sizes import size
 from mpcrt.errors import UsageError
 
 WORDS = {
@@ -33,8 +34,8 @@ WORDS = {
 def profile(files: tuple[Path, ...], party: str | None, last: bool, top: int, out: Path | None) -> None:
     """Show where the time went in FILE, which `--profile` of `mpcrt run` or `mpcrt bench` wrote.
 
-    The first table has what each process did, the second the steps that took most of a process's own time, by name and
-    line of your program. For the order of things open FILE in https://ui.perfetto.dev.
+    The first table has what each process did, its rounds and the bytes that it sent, the second the steps that took
+    most of a process's own time, by name and line of your program. For the order of things open FILE in https://ui.perfetto.dev.
 
     Several FILEs are the parts that the parties of one run wrote on their own machines. Their clocks are put right by
     the messages that they exchanged.
@@ -53,8 +54,8 @@ def profile(files: tuple[Path, ...], party: str | None, last: bool, top: int, ou
         if len(files) > 1 or out is not None:
             shown = out or Path(scratch) / "merged"
             profiles.merge(shown, files, starts=clocks.starts(files))
-        found = profiles.spent(shown, last)
-        first = overview(found)
+        found, exchanged = profiles.spent(shown, last), profiles.traffic(shown, last)
+        first = overview(found, exchanged)
     if party is not None and party not in found:
         raise UsageError(f"{', '.join(map(str, files))}: no party {party!r}, only {', '.join(found)}")
     console = wide()
@@ -73,8 +74,8 @@ def refusing(file: Path) -> Iterator[None]:
         raise UsageError(f"{file} is no profile of mpcrt's") from None
 
 
-def overview(found: Mapping[str, Mapping[tuple[str, str, str], Spent]]) -> Table:
-    """Milliseconds by kind and process."""
+def overview(found: Mapping[str, Mapping[tuple[str, str, str], Spent]], exchanged: Mapping[str, Traffic]) -> Table:
+    """Milliseconds by kind and process, then its rounds and the bytes that it sent."""
     made = Table(title="what each process did")
     made.add_column("")
     sums: dict[str, Counter[str]] = {}
@@ -86,6 +87,11 @@ def overview(found: Mapping[str, Mapping[tuple[str, str, str], Spent]]) -> Table
     for kind, words in WORDS.items():
         if any(total[kind] for total in sums.values()):
             made.add_row(words, *(duration(total[kind] / 1e6) if total[kind] else "" for total in sums.values()))
+    made.add_section()
+    made.add_row("rounds", *(str(exchanged[name].rounds or "") for name in found))
+    for peer in dict.fromkeys(peer for traffic in exchanged.values() for peer in traffic.sent):
+        sent = [exchanged[name].sent.get(peer) for name in found]
+        made.add_row(f"sent to {peer}", *("" if count is None else size(count) for count in sent))
     return made
 
 

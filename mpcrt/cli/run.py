@@ -1,6 +1,7 @@
 """`mpcrt run`: all parties here, or one of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ from mpcrt.cluster.config import ClusterConfig
 from mpcrt.cluster.launcher import run_local
 from mpcrt.cluster.logs import configure
 from mpcrt.cluster.options import RunOptions
+from mpcrt.cluster.progress import at_terminal
 from mpcrt.cluster.signals import ending_at_once, interruptible
 from mpcrt.cluster.sockets import allow_descriptors, listening_socket
 from mpcrt.errors import UsageError
@@ -46,6 +48,7 @@ class ProgramCommand(click.Command):
 @click.option("--lifeline-fd", type=int, hidden=True)
 @click.option("--scratch", type=click.Path(path_type=Path), hidden=True)
 @click.option("--local-processes", type=click.IntRange(1, 1024), default=1, hidden=True)
+@click.option("--progress", is_flag=True, hidden=True)
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -61,6 +64,7 @@ def run(
     lifeline_fd: int | None,
     scratch: Path | None,
     local_processes: int,
+    progress: bool,
 ) -> int:
     """Run PROGRAM on the parties of the YAML file CLUSTER. ARGS are the program's sys.argv.
 
@@ -85,12 +89,13 @@ def run(
     if program is not None and not program.is_file():
         raise UsageError(f"{program}: no such program file")
     processes = local_processes if party is not None else len(config.names)
-    options = RunOptions(verbose, quiet, log_json, log_file, profile, processes)
+    options = RunOptions(verbose, quiet, log_json, log_file, profile, processes, progress)
     if party is None:
         if program is None:
             raise click.UsageError("PROGRAM is missing (only a single --party may go without one)", ctx)
         configure("", verbose=verbose, quiet=quiet, as_json=log_json, file=log_file)
-        return run_local(config, program, arguments, options=options)
+        shown = at_terminal() and not (quiet or log_json)
+        return run_local(config, program, arguments, options=replace(options, progress=shown))
     configure(party, verbose=verbose, quiet=quiet, as_json=log_json, file=log_file, named=lifeline_fd is None)
     with ending_at_once():
         from mpcrt.runtime.main import run_party

@@ -51,7 +51,7 @@ def party_command(start: Start) -> list[str]:
     command += ["--local-processes", str(start.options.local_processes)]
     if start.listen is not None:
         command += ["--listen-fd", str(start.listen)]
-    for chosen in ("verbose", "quiet", "log_json"):
+    for chosen in ("verbose", "quiet", "log_json", "progress"):
         if getattr(start.options, chosen):
             command.append("--" + chosen.replace("_", "-"))
     if start.options.log_file is not None:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Options of `mpcrt run`. `local_processes` is how many processes of the run share this machine's cores."""
+    """Options of `mpcrt run`. `local_processes` is how many processes of the run share this machine's cores;
+    `progress`: the launcher wants to hear how far long calls are."""
 
     verbose: bool = False
     quiet: bool = False
@@ -14,3 +15,4 @@ class RunOptions:
     log_file: Path | None = None
     profile: Path | None = None
     local_processes: int = 1
+    progress: bool = False

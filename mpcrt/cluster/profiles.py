@@ -8,7 +8,7 @@ dropped; and `lines`, the source lines of plans by fingerprint and node. Times i
 import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -143,3 +143,49 @@ def add_own(track: list[Event], found: dict[tuple[str, str, str], Spent]) -> Non
         if around:
             around[-1][1].own -= event["dur"]
         around.append((event["ts"] + event["dur"], mine))
+
+
+@dataclass
+class Traffic:
+    """What a party exchanged: rounds of openings, and the bytes it sent to each peer, headers included."""
+
+    rounds: int = 0
+    sent: dict[str, int] = field(default_factory=dict)
+
+
+def traffic(file: Path, last: bool = False) -> dict[str, Traffic]:
+    """Party -> what it exchanged; `last`: within its last run of a plan. A dealer has no rounds: it opens nothing.
+
+    Raises as `spent` does."""
+    names: dict[int, str] = {}
+    plans: dict[int, tuple[float, float]] = {}
+    exchanges: dict[int, list[float]] = {}
+    counters: dict[tuple[int, str], list[tuple[float, dict[str, int]]]] = {}
+    for event in events(file):
+        if event["name"] == "process_name":
+            names[event["pid"]] = plain(event["args"]["name"], 100)
+        elif event["ph"] == "C":
+            peer = plain(event["name"].removeprefix("bytes sent to "), 100)
+            counters.setdefault((event["pid"], peer), []).append((event["ts"], event["args"]))
+        elif event["ph"] == "X" and event["cat"] == "exchange":
+            exchanges.setdefault(event["pid"], []).append(event["ts"])
+        elif event["ph"] == "X" and event["cat"] == "plan":
+            plans[event["pid"]] = max(plans.get(event["pid"], (0.0, 0.0)), (event["ts"], event["ts"] + event["dur"]))
+    whole = float("-inf"), float("inf")
+    found = {name: Traffic() for name in names.values()}
+    opens = set()
+    for (pid, peer), totals in counters.items():
+        start, end = plans.get(pid, (0.0, 0.0)) if last else whole
+        before = max((counts for at, counts in totals if at < start), key=_all, default={})
+        after = max((counts for at, counts in totals if at <= end), key=_all, default={})
+        found[names[pid]].sent[peer] = _all(after) - _all(before)
+        if after.get("OPEN"):
+            opens.add(pid)
+    for pid in opens:
+        start, end = plans.get(pid, (0.0, 0.0)) if last else whole
+        found[names[pid]].rounds = sum(start <= at <= end for at in exchanges.get(pid, ()))
+    return found
+
+
+def _all(counts: Mapping[str, int]) -> int:
+    return sum(counts.values())

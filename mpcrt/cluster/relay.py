@@ -10,8 +10,9 @@ from typing import TextIO
 from rich.console import Console
 from rich.style import Style
 
+from mpcrt.cluster import progress
 from mpcrt.cluster.logs import stray_line
-from mpcrt.cluster.streams import CONTROL, below
+from mpcrt.cluster.streams import CONTROL, below, clear_status
 from mpcrt.text import LINE, plain
 
 _COLOURS = ("cyan", "magenta", "yellow", "green", "blue", "bright_red")
@@ -34,26 +35,26 @@ class Relay:
         self.ended: dict[str, tuple[int, str]] = {}
         """The exit code with which each child said that it ends, and its last line, without its name, if it had one."""
         self._json = not prefix
+        self._first = ""
         self._prefixes = self._make_prefixes(names) if prefix else dict.fromkeys(names, "")
 
     def out(self, name: str, line: str) -> None:
         """A line of a child's standard output: unchanged, so that it stays readable for programs."""
+        clear_status()
         self._write("out", self._out or sys.stdout, line)
 
     def err(self, name: str, line: str) -> None:
-        """A line of a child's standard error, behind its name; without names, for JSON logs, as an object."""
-        if self.noted(name, line):
-            return
-        line = line.rstrip()
+        """A line of a child's standard error: to be shown, or for the launcher."""
+        if line.startswith(CONTROL):
+            self._control(name, line)
+        elif line.strip():
+            self.log(name, line.rstrip())
+
+    def log(self, name: str, line: str) -> None:
+        """Shows it behind its name; without names, for JSON logs, as an object."""
         if self._json and not line.startswith("{"):  # what native code writes
             line = stray_line(name, line)
         self._write("err", self._err or below(sys.stderr), self._prefixes.get(name, "") + line + "\n")
-
-    def noted(self, name: str, line: str) -> bool:
-        """Whether a line of a child's standard error is not to be shown: what it tells this launcher is remembered."""
-        if line.startswith(CONTROL):
-            self._control(name, line)
-        return line.startswith(CONTROL) or not line.strip()
 
     def say(self, line: str) -> None:
         """A line of this process's own on standard error."""
@@ -66,6 +67,9 @@ class Relay:
                     self.began[name] = plain(function)
                 case {"end": int(code), "said": str(said)}:
                     self.ended[name] = code, plain(said, LINE)
+                case {"progress": dict(entry)} if self._first in (name, ""):
+                    self._first = name  # all are about equally far
+                    progress.show(entry)
 
     def _make_prefixes(self, names: Sequence[str]) -> dict[str, str]:
         width = max(map(len, names), default=0)

@@ -175,11 +175,43 @@ def begins(function: str) -> None:
         stream.control({"begin": function})
 
 
+def has_got(entry: dict[str, Any]) -> None:
+    """Tell the launcher, if there is one, how far a call is, as `progress.show` shows it."""
+    for stream in _launcher:
+        stream.control({"progress": entry})
+
+
+def has_launcher() -> bool:
+    """Whether one reads this process's standard error."""
+    return bool(_launcher)
+
+
 def ends(code: int, said: str = "") -> None:
     """Tell the launcher that nothing follows, and what was said last. Who ends without it, something else has ended."""
     for stream in _launcher:
         stream.control({"end": code, "said": said})
         stream.flush()
+
+
+class Above:
+    """Standard output over a terminal at whose foot standard error has a status: what is written takes its place."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        clear_status()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def clear_status() -> None:
+    """Take away the status, if standard error has one."""
+    stream = below(sys.stderr)
+    if isinstance(stream, Unblocked):
+        stream.status("")
 
 
 def below(stream: TextIO) -> TextIO:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from mpcrt.cluster.sizes import size
 from mpcrt.transport.link import Link
 
 log = logging.getLogger("mpcrt.run")
@@ -57,12 +58,3 @@ class Account:
             "the run is over" if code == 0 else "the run ended early", seconds, rounds, size(sent), size(received),
             told or "nothing was revealed", extra={"fields": fields},
         )  # fmt: skip
-
-
-def size(count: float) -> str:
-    """Bytes in three digits and a unit."""
-    for unit in ("B", "kB", "MB"):
-        if count < 999.5:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} GB" if count < 999.5 else f"{count:,.0f} GB"

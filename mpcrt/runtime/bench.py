@@ -51,10 +51,9 @@ class _Results(Relay):
         elif line.startswith(bench_program.DONE):
             self._audience.repetition(int(line.removeprefix(bench_program.DONE)))
 
-    def err(self, name: str, line: str) -> None:
-        if not self.noted(name, line):
-            self.said.append(f"{name}: {line.rstrip()}")
-            del self.said[:-200]
+    def log(self, name: str, line: str) -> None:
+        self.said.append(f"{name}: {line}")
+        del self.said[:-200]
 
     def say(self, line: str) -> None:
         self.said.append(line)

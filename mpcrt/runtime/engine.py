@@ -26,7 +26,7 @@ from mpcrt.errors import (
     UsageError,
     UserFunctionError,
 )
-from mpcrt.protocols import Awaited, Work, to_the_end
+from mpcrt.protocols import Awaited, Work
 from mpcrt.runtime import calls, commands, current, nodes, programs, trees
 from mpcrt.runtime.agreement import MAX_RELEASED, Extras, Ledger
 from mpcrt.runtime.beginning import begin
@@ -70,6 +70,7 @@ class Engine:
         """Nobody else is there any more who could close the link."""
         self.opened = threading.Event()
         """Set once the link is up, or has failed to come up."""
+        self.pipeline = Pipeline(self)
         guard(self)
         self.thread = threading.Thread(target=self._main, name="mpcrt engine", daemon=True)
 
@@ -96,15 +97,12 @@ class Engine:
 
     def _calls(self) -> None:
         """Calls in order. Several are under way at a time where that is safe (`Pipeline`)."""
-        pipeline = Pipeline(self)
-        while (call := pipeline.next_call()) is not None:
+        while (call := self.pipeline.next_call()) is not None:
             if self.profile.one_by_one:
-                self._call = call
                 with self.profile.call(call.number, call.description):
-                    to_the_end(self.work(call))
-                self.session.done(call)
+                    self.pipeline.run_alone(call)
             else:
-                pipeline.run(call)
+                self.pipeline.run(call)
             if isinstance(call, calls.EndCall):
                 return
         if self.session.failure is None or self.abandoned:

@@ -34,7 +34,8 @@ class Dealt:
 class Devices:
     """The devices of a cluster file as this process takes part in them, and the wires it holds there.
 
-    `started` and `ended` bound the last run of a plan here, on this machine's monotonic clock.
+    `started` and `ended` bound the last run of a plan here, on this machine's monotonic clock; `rounds_under_way` is
+    how many rounds those that run now have.
     """
 
     def __init__(self, config: ClusterConfig, link: Link, roster: Roster, profile: Profile = Profile()) -> None:
@@ -46,6 +47,7 @@ class Devices:
         self._ahead: dict[tuple[str, str], Dealt] = {}
         self._vain: deque[tuple[Online, int]] = deque()
         self.started = self.ended = 0.0
+        self.rounds_under_way = 0
         for name, device in config.devices.items():
             parties = tuple(device.parties)
             if self._me in parties:
@@ -100,6 +102,7 @@ class Devices:
         wires = [self.wire(command.device, number) for number in command.inputs]
         dealt = self._foreseen(command, reader)
         self.started = time.monotonic() if started is None else started
+        self.rounds_under_way += schedule.rounds
         if isinstance(reader, Online) and (command.offline or dealt is not None):
             yield lambda: [reader.dealt(command.step)]
             reader.await_corrections(command.step)
@@ -112,6 +115,7 @@ class Devices:
             else:
                 made = reader.run(command.step, schedule, wires, command.offline)
         self.ended = time.monotonic()
+        self.rounds_under_way -= schedule.rounds
         for number, value in zip(command.outputs, made, strict=True):
             self._wires[command.device, number] = value
         if command.ahead is not None and isinstance(reader, Dealer):

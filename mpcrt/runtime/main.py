@@ -26,6 +26,7 @@ from mpcrt.runtime.follower import Service
 from mpcrt.runtime.hello import Roster, meet
 from mpcrt.runtime.links import make_link
 from mpcrt.runtime.profile import Profile, Recorder
+from mpcrt.runtime.progress import watching
 from mpcrt.runtime.session import Session, exit_code
 from mpcrt.text import LINE, plain
 from mpcrt.transport.link import Link
@@ -63,7 +64,7 @@ def run_party(
             link.on_failure = last_word.start
             serve(config, link, lambda: connect(config, link, has_program=False), profile, account)
         else:
-            run_program(config, link, program, arguments, last_word, profile, account)
+            run_program(config, link, program, arguments, last_word, profile, account, options)
         account.close(link, 0)
         return 0
     except BaseException as failure:
@@ -169,6 +170,7 @@ def run_program(
     last_word: LastWord,
     profile: Profile,
     account: Account,
+    options: RunOptions,
 ) -> None:
     """`main()` of the program in this thread, its calls in the engine's."""
     session = Session(config, link.name, account)
@@ -186,9 +188,10 @@ def run_program(
     engine.thread.start()
     token = current.session.set(session)
     try:
-        with ends_in_child("main()"):
-            run_main(session, program, arguments)
-        session.finish()
+        with watching(engine, options):
+            with ends_in_child("main()"):
+                run_main(session, program, arguments)
+            session.finish()
     except BaseException as error:
         failure = as_failure(error, "main()", UserFunctionError) if session.failure is None else session.failure
         if session.failure is None:

@@ -43,6 +43,11 @@ class Pipeline:
         self._running: deque[Running] = deque()
         self._next: list[calls.Call | None] = []  # taken from the queue, not begun
 
+    @property
+    def oldest(self) -> calls.Call | None:
+        """The call whose turn it is, also for another thread."""
+        return next((running.call for running in tuple(self._running)), None)
+
     def next_call(self) -> calls.Call | None:
         """The next call, once there is one; None at the end."""
         return self._next.pop() if self._next else self._queue.get()
@@ -56,11 +61,16 @@ class Pipeline:
             if self._running:
                 self._advance(self._running[0])
 
+    def run_alone(self, call: calls.Call) -> None:
+        """Runs the call with no other beside it."""
+        self._begin(call)
+        while self._running:
+            self._advance(self._running[0])
+
     def _begin(self, call: calls.Call) -> None:
-        work = self._engine.work(call)
-        awaited = self._engine.advance(call, work)
-        if awaited is not None:
-            self._running.append(Running(call, work, awaited))
+        running = Running(call, self._engine.work(call), list)
+        self._running.append(running)
+        self._advance(running)
 
     def _advance(self, running: Running) -> None:
         awaited = self._engine.advance(running.call, running.work)

@@ -308,8 +308,7 @@ class Switchboard:
         """Turn a connection away, or be turned away. Raises LinkError, for versions DisagreementError, where that can
         only be the configuration: at an address of the cluster file, or with who has proved to hold a party's key."""
         line, reason, by_peer = self.lines.get(connection.peer), str(error), isinstance(error, Rejected)
-        differ = isinstance(error, OtherVersion) or reason.endswith(OTHER_ORDER)
-        kind = DisagreementError if differ else LinkError
+        kind = DisagreementError if isinstance(error, OtherVersion) or reason.endswith(OTHER_ORDER) else LinkError
         insiders = set() if isinstance(error, Cut) else connection.proven & {self.name, *self.lines}
         if not connection.dialed:
             self.refused += 1

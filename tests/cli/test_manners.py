@@ -231,3 +231,44 @@ def test_nobody_reads_standard_error_and_the_run_goes_on(place):
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.mark.parametrize("who", [(), ("--party", "alice")])
+def test_a_terminal_sees_how_far_a_long_call_is_and_nobody_else_does(place, who, tmp_path):
+    write(place)
+    program = (place / "program.py").read_text()
+    body = "import jax\n    z = jax.lax.fori_loop(0, 1500, lambda i, z: jax.nn.relu(z * y) + x / 64, x)\n    return z"
+    (place / "program.py").write_text(program.replace("return x + y", body))
+    others = [start(place, "--party", "bob"), start(place, "--party", "dealer")] if who else []
+    if who:  # the dealer takes no program
+        others[1].kill()
+        others[1].communicate()
+        words = [sys.executable, "-P", "-m", "mpcrt", "run", "cluster_2.yaml", "--party", "dealer"]
+        environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        others[1] = subprocess.Popen(words, cwd=place, env=environment, stdout=pipe, stderr=pipe, text=True)
+    ours, theirs = os.openpty()
+    seen = b""
+    process = start(place, *who, stderr=theirs, stdout=theirs)
+    os.close(theirs)
+    try:
+        while True:
+            try:
+                data = os.read(ours, 1 << 16)
+            except OSError:  # the last process has closed the terminal
+                break
+            seen += data
+        assert process.wait(timeout=200) == 0, seen
+        for other in others:
+            _, err = other.communicate(timeout=200)
+            assert other.returncode == 0 and "the run is over" in err
+            assert " round " not in err and "\x1b" not in err
+    finally:
+        for each in (process, *others):
+            each.kill()
+            each.wait()
+        os.close(ours)
+    text = seen.decode()
+    shown = [part for part in text.split("\r\x1b[2K") if "total()" in part and " round " in part]
+    assert any(" of 7500, " in part and "B, " in part for part in shown), text
+    assert "the run is over after" in text.split("\r\x1b[2K")[-1], "the line is gone at the end"

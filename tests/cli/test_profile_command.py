@@ -25,7 +25,12 @@ def file(tmp_path):
         slice_("wait", "wait for bob", 1300, 50), slice_("wait", "wait for bob", 1400, 50),
         slice_(*compare, 1750, 50, "[a].py:4"), slice_(*compare, 5, 70, "[a].py:4", pid=2),
     ]  # fmt: skip
-    profiles.write(tmp_path / "p.json", {"parties": ["alice", "bob"]}, [*named, *slices])
+    slices += [slice_("exchange", "exchange", at, 0, pid=pid) for at in (20, 1250, 1260) for pid in (1, 2)]
+    sent = [(30, {"OPEN": 100, "INPUT": 0}), (990, {"OPEN": 100, "INPUT": 900}), (1800, {"OPEN": 1300, "INPUT": 900})]
+    counters = [
+        {"ph": "C", "pid": 1, "tid": 0, "ts": at, "name": "bytes sent to bob", "args": args} for at, args in sent
+    ]
+    profiles.write(tmp_path / "p.json", {"parties": ["alice", "bob"]}, [*named, *slices, *counters])
     return tmp_path / "p.json"
 
 
@@ -33,8 +38,17 @@ def test_own_time_is_without_what_is_inside(file):
     found = profiles.spent(file)
     assert found["alice"]["step", "product", "[a].py:3"] == profiles.Spent(2, 800 + 500 - 100)
     assert found["alice"]["plan", "plan 1", ""] == profiles.Spent(2, 100 + 350)
-    assert found["bob"] == {("step", "msb", "[a].py:4"): profiles.Spent(1, 70)}
+    assert found["bob"]["step", "msb", "[a].py:4"] == profiles.Spent(1, 70)
     assert profiles.spent(file, last=True)["alice"]["step", "product", "[a].py:3"] == profiles.Spent(1, 400)
+
+
+def test_rounds_and_bytes_of_a_file_and_of_its_last_plan(file):
+    assert profiles.traffic(file)["alice"] == profiles.Traffic(3, {"bob": 2200})
+    assert profiles.traffic(file, last=True)["alice"] == profiles.Traffic(2, {"bob": 1200})
+    assert profiles.traffic(file)["bob"] == profiles.Traffic(0, {}), "it opened nothing, as a dealer"
+    shown = CliRunner().invoke(main, ["profile", str(file)]).output
+    rows = [" ".join(line.replace("│", " ").split()) for line in shown.splitlines()]
+    assert "rounds 3" in rows and "sent to bob 2.2 kB" in rows
 
 
 def test_the_tables_name_steps_lines_and_waiting(file):
