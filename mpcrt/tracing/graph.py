@@ -221,6 +221,8 @@ class Graph:
         if name in jaxprs.CALLS:
             body = params[jaxprs.CALLS[name]]
             return self.inline(body, [], inputs, line if jaxprs.jax_made(body) else "")
+        if (effect := jaxprs.with_effect(eqn)) is not None:
+            raise unsupported(effect.primitive.name, jaxprs.source_line(effect) or line)
         if name in IDENTITIES and len(inputs) == len(eqn.outvars):
             return inputs
         avals = [jaxprs.aval(v) for v in eqn.outvars]

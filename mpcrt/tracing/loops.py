@@ -87,12 +87,8 @@ def size_of(jaxpr: Any) -> int:
     body, _ = jaxprs.closed(jaxpr)
     count = 0
     for eqn in body.eqns:
-        inner = [
-            v for p in eqn.params.values() for v in (p if isinstance(p, (tuple, list)) else (p,)) if jaxprs.is_jaxpr(v)
-        ]
-        count += 1 + sum(map(size_of, inner)) * (
-            int(eqn.params.get("length", 1)) if eqn.primitive.name == "scan" else 1
-        )
+        trips = int(eqn.params.get("length", 1)) if eqn.primitive.name == "scan" else 1
+        count += 1 + sum(map(size_of, jaxprs.nested(eqn.params))) * trips
     return count
 
 
