@@ -136,6 +136,11 @@ def _foreign(name: str) -> int:
     return 1 if path.startswith(SITE) else 0
 
 
+def is_users(name: str) -> bool:
+    """Whether a file is the user's own code."""
+    return _foreign(name) == 0
+
+
 def source_line(eqn: Any) -> str:
     """`file:line` of the innermost frame in the user's own code, or failing that in a library on JAX; "" if none."""
     traceback = getattr(eqn.source_info, "traceback", None)
