@@ -71,7 +71,7 @@ def test_an_abort_is_plain_in_every_field():
 
 
 def test_what_a_call_says_is_plain():
-    number, _, text, _ = read_body(pack([3, b"", HOSTILE * 1000, []]), "bob")
+    number, _, text, _, _ = read_body(pack([3, b"", HOSTILE * 1000, [], []]), "bob")
     assert number == 3 and harmless(text, 1000)
     deep = []
     for _ in range(900):

@@ -40,7 +40,7 @@ from mpcrt.runtime.profile import Profile
 from mpcrt.runtime.refusals import Skipped, digest, kind_of, refused_by
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code
-from mpcrt.runtime.values import Value, Wire, handles_in, owner_of, parts, replaced
+from mpcrt.runtime.values import Value, Wire, flatten_result, owner_of, parts, replaced
 from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
@@ -392,17 +392,6 @@ def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure
     culprit = error.peer if isinstance(error, PeerLost) and error.peer else getattr(error, "culprit", "") or me
     reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
     return Failure(culprit, name, number, exit_code(error), reason)
-
-
-def flatten_result(result: Any, name: str) -> tuple[trees.Structure, list[Any]]:
-    """What a party function gave, with JAX arrays as NumPy's. Raises UserFunctionError for what has no place here."""
-    if handles_in(result):
-        raise UserFunctionError(f"{name}() gave a handle; a party function works on plain values")
-    try:
-        structure, leaves = trees.flatten(result)
-    except UsageError as error:
-        raise UserFunctionError(f"the result of {name}(): {error}") from None
-    return structure, [nodes.to_numpy(leaf) for leaf in leaves]
 
 
 def below(error: BaseException) -> BaseException:

@@ -273,4 +273,4 @@ def literals(plan: Plan) -> list[str]:
         shape = "x".join(map(str, node.results[0].shape))
         where = f", used at {line}" if line else ""
         found.append(f"a constant of {shape} {kind} ({trees.size(len(node.attrs['data']))}){where}")
-    return [*found, f"{numbers} constants of one number each"] if numbers else found
+    return [*found, f"single numbers: {numbers}"] if numbers else found

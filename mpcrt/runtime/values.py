@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from mpcrt.errors import MpcrtError, UsageError
+from mpcrt.errors import MpcrtError, UsageError, UserFunctionError
 from mpcrt.plan.types import Type
 from mpcrt.runtime import nodes, trees
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu
@@ -327,3 +327,14 @@ def replaced(tree: Any, handle: Callable[[Handle], Any]) -> Any:
     return jax.tree_util.tree_map(
         lambda x: handle(x) if isinstance(x, Handle) else x, tree, is_leaf=lambda x: isinstance(x, Handle)
     )
+
+
+def flatten_result(result: Any, name: str) -> tuple[trees.Structure, list[Any]]:
+    """What a party function gave, with JAX arrays as NumPy's. Raises UserFunctionError for what has no place here."""
+    if handles_in(result):
+        raise UserFunctionError(f"{name}() gave a handle; a party function works on plain values")
+    try:
+        structure, leaves = trees.flatten(result)
+    except UsageError as error:
+        raise UserFunctionError(f"the result of {name}(): {error}") from None
+    return structure, [nodes.to_numpy(leaf) for leaf in leaves]

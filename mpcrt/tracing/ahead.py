@@ -50,7 +50,7 @@ def run_ahead(graph: Graph, loop: Loop) -> Ahead:
         scratch = Graph(graph.parties, graph.closures, trips=1, depth=graph.depth + 1, parent=None)
         carry = [probe(v, i in fixed, scratch.depth) for i, v in enumerate(loop.carry)]
         xs = [probe_row(v, scratch.depth) for v in loop.xs]
-        results = scratch.inline(loop.body, [], [*loop.consts, *carry, *xs])
+        results = scratch.inline(loop.body, [], [*loop.consts, *carry, *xs], near=loop.line)
         lost = {i for i in fixed if results[i].known is None}
         if not lost:
             break
@@ -59,7 +59,7 @@ def run_ahead(graph: Graph, loop: Loop) -> Ahead:
         return Ahead(loop.trips, {})
     test = None
     if loop.condition is not None:
-        (test,) = scratch.inline(loop.condition, [], [*loop.condition_consts, *carry])
+        (test,) = scratch.inline(loop.condition, [], [*loop.condition_consts, *carry], near=loop.line)
         if test.known is None:
             return Ahead(None, {})
     return simulate(loop, fixed, carry, xs, results, test)

@@ -36,7 +36,7 @@ def fold(eqn: Any, operands: list) -> list[np.ndarray] | None:
         if result is not None:
             results = result if isinstance(result, list) else [result]
             return [shaped(r, v) for r, v in zip(results, eqn.outputs, strict=True)]
-    if whole and eqn.inputs:
+    if whole and eqn.inputs and not jaxprs.calls_python(eqn.name, eqn.params):
         return jaxprs.evaluate_now(eqn.run, *operands)
     return None
 

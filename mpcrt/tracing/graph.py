@@ -196,21 +196,20 @@ class Graph:
             return self.apply("literal", (), [(shape, dtype)], {"value": value}, line, lambda: [value])[0]
         return constant(np.asarray(value), value.dtype if hasattr(value, "dtype") else None)
 
-    def inline(self, jaxpr: Any, consts: list[Var], args: list[Var], line: str = "") -> list[Var]:
-        """Adds the equations of a jaxpr; `line` overrides those inside where not empty."""
+    def inline(self, jaxpr: Any, consts: list[Var], args: list[Var], line: str = "", near: str = "") -> list[Var]:
+        """Adds the equations of a jaxpr; `line` overrides those inside where not empty, `near` is for those without."""
         body, own = jaxprs.closed(jaxpr)
-        consts = consts or [self.closure(c, line) for c in own]
+        consts = consts or [self.closure(c, line or near) for c in own]
         env: dict[Any, Var] = dict(zip((*body.constvars, *body.invars), (*consts, *args), strict=True))
 
         def read(atom: Any) -> Var:
             if not jaxprs.is_literal(atom):
                 return env[atom]
-            return self.closure(
-                np.asarray(atom.val, jaxprs.aval(atom)[1]) if np.ndim(atom.val) == 0 else atom.val, line
-            )
+            value = np.asarray(atom.val, jaxprs.aval(atom)[1]) if np.ndim(atom.val) == 0 else atom.val
+            return self.closure(value, line or near)
 
         for eqn in body.eqns:
-            at = line or jaxprs.source_line(eqn)
+            at = line or jaxprs.source_line(eqn) or near
             results = self._eqn(eqn, [read(v) for v in eqn.invars], at)
             for var, result in zip(eqn.outvars, results, strict=True):
                 env[var] = result
@@ -220,7 +219,9 @@ class Graph:
         name, params = eqn.primitive.name, eqn.params
         if name in jaxprs.CALLS:
             body = params[jaxprs.CALLS[name]]
-            return self.inline(body, [], inputs, line if jaxprs.jax_made(body) else "")
+            return self.inline(body, [], inputs, line if jaxprs.jax_made(body) else "", line)
+        if (effect := jaxprs.with_effect(eqn)) is not None:
+            raise unsupported(effect.primitive.name, jaxprs.source_line(effect) or line)
         if name in IDENTITIES and len(inputs) == len(eqn.outvars):
             return inputs
         avals = [jaxprs.aval(v) for v in eqn.outvars]
@@ -242,8 +243,8 @@ class Graph:
         branches = params["branches"]
         if index.constant:
             at = int(np.clip(int(index.known), 0, len(branches) - 1))  # type: ignore[arg-type]
-            return self.inline(branches[at], [], operands)
-        results = [self.inline(b, [], operands) for b in branches]
+            return self.inline(branches[at], [], operands, near=line)
+        results = [self.inline(b, [], operands, near=line) for b in branches]
         return [self.choose(index, cases, line) for cases in zip(*results, strict=True)]
 
     def choose(self, index: Var, cases: tuple[Var, ...], line: str) -> Var:

@@ -5,7 +5,7 @@ Public JAX API only, so that one text serves the releases that mpcrt supports.
 
 import os
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -28,6 +28,9 @@ CALLS = {
     "remat2": "jaxpr",
     "checkpoint": "jaxpr",
 }
+# What runs Python beside the computation: with an effect that would have to happen once a call, and without.
+EFFECTS = {"debug_callback", "debug_print", "io_callback", "outside_call", "inspect_sharding", "infeed", "outfeed"}
+PURE = "pure_callback"
 OWN = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 SITE = tuple({os.path.abspath(sysconfig.get_paths()[k]) for k in ("purelib", "platlib", "stdlib", "platstdlib")})
 HERE = os.path.dirname(os.path.abspath(jax.__file__))
@@ -62,6 +65,26 @@ def is_aval(value: Any) -> bool:
 def aval(atom: Any) -> tuple[tuple[int, ...], Any]:
     """(shape, dtype) of a variable or literal."""
     return tuple(atom.aval.shape), atom.aval.dtype
+
+
+def nested(params: dict) -> Iterator[Any]:
+    """The jaxprs among an equation's parameters."""
+    for param in params.values():
+        yield from (v for v in (param if isinstance(param, tuple | list) else (param,)) if is_jaxpr(v))
+
+
+def calls_python(name: str, params: dict) -> bool:
+    """Whether a primitive calls Python back, in what it runs too."""
+    inner = (eqn for jaxpr in nested(params) for eqn in closed(jaxpr)[0].eqns)
+    return name == PURE or name in EFFECTS or any(calls_python(e.primitive.name, e.params) for e in inner)
+
+
+def with_effect(eqn: Any) -> Any | None:
+    """The equation, this one or one in what it runs, that has an effect beside its results."""
+    if eqn.primitive.name in EFFECTS:
+        return eqn
+    inner = (with_effect(e) for jaxpr in nested(eqn.params) for e in closed(jaxpr)[0].eqns)
+    return next((e for e in inner if e is not None), None)
 
 
 def plain(value: Any) -> Any:
@@ -111,6 +134,11 @@ def _foreign(name: str) -> int:
     if name.startswith("<frozen") or path.startswith((*JAX, OWN + os.sep)):
         return 2
     return 1 if path.startswith(SITE) else 0
+
+
+def is_users(name: str) -> bool:
+    """Whether a file is the user's own code."""
+    return _foreign(name) == 0
 
 
 def source_line(eqn: Any) -> str:

@@ -48,7 +48,7 @@ def add(graph: Graph, name: str, params: dict, inputs: list[Var], avals: list, l
         if ahead.trips is None:
             raise unsupported(
                 "while", line, "with a condition that is not decided by constants",
-                "loop a fixed number of times (lax.fori_loop with constant bounds, lax.scan)",
+                "loop a constant number of times (lax.fori_loop, lax.scan) and keep what is done with jnp.where",
             )  # fmt: skip
         loop = loop.with_trips(ahead.trips)
     trips = loop.trips or 0
@@ -87,12 +87,8 @@ def size_of(jaxpr: Any) -> int:
     body, _ = jaxprs.closed(jaxpr)
     count = 0
     for eqn in body.eqns:
-        inner = [
-            v for p in eqn.params.values() for v in (p if isinstance(p, (tuple, list)) else (p,)) if jaxprs.is_jaxpr(v)
-        ]
-        count += 1 + sum(map(size_of, inner)) * (
-            int(eqn.params.get("length", 1)) if eqn.primitive.name == "scan" else 1
-        )
+        trips = int(eqn.params.get("length", 1)) if eqn.primitive.name == "scan" else 1
+        count += 1 + sum(map(size_of, jaxprs.nested(eqn.params))) * trips
     return count
 
 
@@ -106,7 +102,7 @@ def unroll(graph: Graph, loop: Loop) -> list[Var]:
     carry, ys = list(loop.carry), []
     for t in loop.order:
         rows = [row(graph, x, t, loop.line) for x in loop.xs]
-        results = graph.inline(loop.body, [], [*loop.consts, *carry, *rows])
+        results = graph.inline(loop.body, [], [*loop.consts, *carry, *rows], near=loop.line)
         carry = results[: len(carry)]
         ys.append(results[len(carry) :])
     if loop.reverse:
@@ -154,7 +150,7 @@ def rolled(graph: Graph, loop: Loop, fixed: dict[int, np.ndarray]) -> list[Var]:
         else:
             carry.append(Var(v.shape, v.dtype, SECRET, depth=inner.depth))
     xs = [entering(v, inner.depth, loop.reverse) for v in loop.xs]
-    results = inner.inline(loop.body, [], [*loop.consts, *carry, *xs])
+    results = inner.inline(loop.body, [], [*loop.consts, *carry, *xs], near=loop.line)
     n = len(carry)
     body = Body(loop, inner, carry, results[:n], results[n:], fixed)
     outside = [v for e in inner.eqns for v in e.inputs] + results

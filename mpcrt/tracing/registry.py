@@ -33,13 +33,18 @@ REMEDIES = {
     "cholesky": "factor the matrix in a party function, or use an iteration of products",
     "lu": "solve by gradient steps or a Newton iteration of products",
     "triangular_solve": "solve by gradient steps or a Newton iteration of products",
-    "top_k": "use jnp.sort and a slice",
-    "debug_callback": "reveal a value with .to(party) and print it there",
-    "debug_print": "reveal a value with .to(party) and print it there",
+    "top_k": "the k largest values are jnp.sort(x)[..., ::-1][..., :k]; of distinct ones, "
+    "(x[:, None] < x).sum(1) < k marks the places",
+    "random_seed": "seed with a constant, or pass numbers that a party drew",
+    "scatter-max": "write x.at[i].set(jnp.maximum(x[i], y)) with distinct constant i",
+    "scatter-min": "write x.at[i].set(jnp.minimum(x[i], y)) with distinct constant i",
+    "scatter-mul": "write x.at[i].set(x[i] * y) with distinct constant i",
+    "shift_left": "multiply by a power of two",
+    "debug_callback": "reveal a value with .to(party) and look at it in a function of that party",
+    "debug_print": "reveal a value with .to(party) and print it in a function of that party",
     "pure_callback": "call Python in a party function, before sharing or after revealing",
     "io_callback": "call Python in a party function, before sharing or after revealing",
     "psum": "secure functions have no device axes; use jnp.sum",
-    "sort": "sort one operand along its last axis with jnp.sort",
 }
 
 

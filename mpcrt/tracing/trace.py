@@ -9,7 +9,7 @@ import numpy as np
 from mpcrt.errors import InputError, TraceError
 from mpcrt.plan import Builder, Value
 from mpcrt.plan.types import PUBLIC, SECRET
-from mpcrt.tracing import hoist, jaxprs, rules  # noqa: F401  (rules register themselves)
+from mpcrt.tracing import cures, hoist, jaxprs, rules  # noqa: F401  (rules register themselves)
 from mpcrt.tracing.graph import Closures, Graph, Var
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.types import Abstract, Public, Traced
@@ -41,14 +41,21 @@ def trace(
         rest = iter(jax.tree_util.tree_unflatten(tree, values))
         return function(*(static[i] if i in static else next(rest) for i in range(len(args))))
 
-    jaxpr, shapes = jaxprs.make_jaxpr(flat, *[shape_of(x, i) for i, x in enumerate(leaves)])
+    try:
+        jaxpr, shapes = jaxprs.make_jaxpr(flat, *[shape_of(x, i) for i, x in enumerate(leaves)])
+    except Exception as error:
+        cure = cures.cured(error, function)
+        if cure is None:
+            raise
+        raise cure from error
+    here = cures.defined(function)
     body, consts = jaxprs.closed(jaxpr)
     graph = Graph(tuple(parties), Closures(allowed_constants | {id(x) for x in leaves}))
     params, wires = parameters(body, leaves, mode)
-    outputs = graph.inline(body, [graph.closure(c) for c in consts], params)
+    outputs = graph.inline(body, [graph.closure(c, here) for c in consts], params, near=here)
     low = Lowering(Builder(fraction), graph, wires)
     low.run(outputs)
-    results = [result(low, v) for v in outputs]
+    results = [result(low, v, here) for v in outputs]
     plan = low.b.finish(*results)
     out_leaves, out_tree = jax.tree_util.tree_flatten(shapes)
     avals = tuple((tuple(s.shape), np.dtype(s.dtype)) for s in out_leaves)
@@ -81,10 +88,12 @@ def parameters(body: Any, leaves: list, mode: str) -> tuple[list[Var], dict[Var,
     return params, wires
 
 
-def result(low: Lowering, var: Var) -> Value:
-    """An output: floats with exactly the plan's fraction bits."""
+def result(low: Lowering, var: Var, here: str) -> Value:
+    """An output: floats with exactly the plan's fraction bits. `here`: where the function is."""
+    line = (var.made.line if var.made else "") or here
+    if not isinstance(var.dtype, np.dtype):
+        raise TraceError(f"{line}: an output is a random key; return jax.random.key_data of it, or draw from it here")
     try:
         return low.settled(var, var.dtype)
     except InputError as error:
-        line = var.made.line if var.made else ""
         raise TraceError(f"{line}: an output: {error}") from error

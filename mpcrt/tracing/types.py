@@ -42,6 +42,8 @@ class Public(np.ndarray):
 
 def is_public(array: Any) -> bool:
     """Whether this is a view of what `Public` made."""
+    if not isinstance(getattr(array, "dtype", np.dtype(float)), np.dtype):
+        return False  # a PRNG key, which NumPy cannot hold
     base = array if isinstance(array, np.ndarray) else np.asarray(array)
     while isinstance(base, np.ndarray):
         base = base.base

@@ -23,8 +23,20 @@ class Rejected(Refused):
     """It was the other end that refused this party."""
 
 
+class Taken(Refused):
+    """Another process under the same name is connected."""
+
+
+class TakenThere(Rejected):
+    """The other end is connected to another process under this party's name."""
+
+
 class Cut(MpcrtError):
     """A connection that carries nothing any more; a new one may."""
+
+
+class Later(Cut):
+    """A connection that cannot be judged yet; whoever made it may ask again."""
 
 
 class Channel(ABC):

@@ -90,6 +90,21 @@ class Connection:
         return self._taken + WAITING_BYTES + int(HEARTBEAT_BYTES * (time.monotonic() - self._began))
 
     @property
+    def silence(self) -> float:
+        """Seconds for which nothing has come, as far as the kernel says."""
+        return self.wire.silence if self.wire is not None else 0.0
+
+    @property
+    def gone(self) -> bool:
+        """Whether the TCP connection has ended, which ZeroMQ may be about to say."""
+        return self.wire is not None and self.wire.received is None
+
+    def cut(self) -> None:
+        """End the TCP connection."""
+        if self.wire is not None:
+            self.wire.cut()
+
+    @property
     def pieces(self) -> int:
         """Of the message that is coming, those that have come."""
         arriving = self.channel.arriving
@@ -141,11 +156,11 @@ class Connection:
         finally:
             self._put(self.channel.replies())
 
-    def refuse(self, text: str) -> None:
+    def refuse(self, text: str, kind: Control = Control.REFUSE) -> None:
         """Tell the other end why nothing more will come, in plaintext where there is no TLS session yet."""
         if self.refusal:
             return  # it refused first
-        encoded = control(Control.REFUSE, (text[:300],))
+        encoded = control(kind, (text[:300],))
         replies = self.channel.replies()
         self._put(replies)
         # a TLS alert says it already, and its sender can write no more
@@ -175,6 +190,6 @@ def refusal_text(frames: Sequence[Frame]) -> str:
 
 
 def said(message: Message) -> str:
-    """The text of a REFUSE message, made plain."""
+    """The text of a REFUSE or TAKEN message, made plain."""
     (text,) = control_fields(message, str)
     return plain(text)

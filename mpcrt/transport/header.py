@@ -43,8 +43,9 @@ Frame: TypeAlias = bytes | bytearray | memoryview
 
 
 class Control(IntEnum):
-    """Kinds that links exchange among themselves. GREETING opens a connection, REFUSE ends one, BYE ends a session;
-    PROBE asks, and answers, that both certificates are in order."""
+    """Kinds that links exchange among themselves. GREETING opens a connection, REFUSE ends one, and TAKEN where another
+    process under the same name is connected; BYE ends a session; PROBE asks, and answers, that both certificates are in
+    order."""
 
     GREETING = 64
     REFUSE = 65
@@ -52,6 +53,7 @@ class Control(IntEnum):
     ABORT = 67
     BYE = 68
     PROBE = 69
+    TAKEN = 70
 
 
 PREFIX = struct.Struct("<3sBII")

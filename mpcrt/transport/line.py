@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from mpcrt.errors import PeerLost
 from mpcrt.transport.arrival import first_bytes
-from mpcrt.transport.channel import Refused
+from mpcrt.transport.channel import Later, Refused, Taken
 from mpcrt.transport.codec import Encoded, control
 from mpcrt.transport.connection import Connection, Greeting
 from mpcrt.transport.header import Control
@@ -19,6 +19,11 @@ FRUITLESS = 3
 """Connections that have to end, with nothing got across for `idle`, before their peer is given up."""
 OTHER_ORDER = "the cluster files differ in the order of their parties"
 """Why both of a pair dial. It ends the reason of a refusal, by which the refused end knows it too."""
+
+RETURN_SECONDS = 2.0
+"""For a process whose connection has ended to return, before another under its name shows that it was restarted."""
+FRESH_SECONDS = 1.0
+"""For which a peer that is there may be silent: several heartbeats."""
 
 
 @dataclass(slots=True)
@@ -85,7 +90,10 @@ class Line:
         return jitter * min(most, 0.05 * 2 ** min(self.attempts, 5))
 
     def admit(self, connection: Connection, greeting: Greeting, me: str) -> None:
-        """Check a greeting that `me`, this party, got. Raises Refused, or PeerLost for a new process."""
+        """Check a greeting that `me`, this party, got.
+
+        Raises Refused; for another process than was there before Taken, Later or PeerLost.
+        """
         if greeting.addressee != me:
             raise Refused(f"it looks for {greeting.addressee[:100]!r} and this is {me}")
         connection.check(greeting.name)
@@ -94,8 +102,22 @@ class Line:
         if not connection.dialed and self.dialed:
             raise Refused(f"{me} dials {greeting.name}, not the other way; {OTHER_ORDER}")
         if self.instance and self.instance != greeting.instance:
+            if not connection.dialed:
+                self._give_time()
             raise PeerLost(f"{self.where} was restarted; a run does not resume, start it again", self.peer)
         self.instance = greeting.instance
+
+    def _give_time(self) -> None:
+        """Another process greets under the peer's name. Raises Taken while the one that was there first is heard, Later
+        while it may yet be, or has ended its run in order."""
+        if self.connection is None:
+            if self.session.closed or time.monotonic() - self.down_since < RETURN_SECONDS:
+                raise Later("it is not known yet whether the process before it is gone")
+        elif self.connection.silence > FRESH_SECONDS or self.connection.gone:
+            raise Later("it is not known yet whether the process before it is there")
+        else:
+            end = "end that process, or wait until its run is over"
+            raise Taken(f"{self.peer} is connected already, from another process under its name; {end}")
 
     def resend(self, received: int, pieces: int, resent: Count) -> bool:
         """Send what the peer has not, who has everything up to `received` and so many pieces of the next message:

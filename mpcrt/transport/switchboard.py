@@ -18,7 +18,7 @@ import zmq
 from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
 from mpcrt.transport.callers import CALLERS
-from mpcrt.transport.channel import Channel, Cut, PlainChannel, Refused, Rejected
+from mpcrt.transport.channel import Channel, Cut, Later, PlainChannel, Refused, Rejected, Taken, TakenThere
 from mpcrt.transport.codec import Encoded, Message, control, control_fields
 from mpcrt.transport.connection import Connection, Greeting, said
 from mpcrt.transport.header import HEADER_LIMIT, Control, Frame, OtherVersion
@@ -164,8 +164,8 @@ class Switchboard:
         return [line for line in self.lines.values() if not line.came_up]
 
     def _keep(self, line: Line, connection: Connection, now: float) -> None:
-        if connection.wire is not None and connection.wire.silence > self._heart.timeout:
-            connection.wire.cut()
+        if connection.silence > self._heart.timeout:
+            connection.cut()
             self._lost(connection, "it is silent")
             return
         if line.unreported(now - self._heart.beat):
@@ -226,6 +226,9 @@ class Switchboard:
             elif connection.dialed and isinstance(error, Cut):
                 self.lines[connection.peer].refusal = str(error)
                 self._lost(connection, str(error))
+            elif isinstance(error, Later):
+                connection.cut()
+                self._lost(connection, str(error))
             else:
                 self._refused(connection, error)
         except ProtocolError as error:
@@ -258,9 +261,10 @@ class Switchboard:
         """Messages that links exchange among themselves."""
         header = message.header
         kind = header.address.kind
-        if kind == Control.REFUSE:
+        if kind in (Control.REFUSE, Control.TAKEN):
             connection.refusal = said(message)
-            raise (Cut if connection.ready else Rejected)(f"it refused this party: {connection.refusal}")
+            why = Cut if connection.ready else Rejected if kind == Control.REFUSE else TakenThere
+            raise why(f"it refused this party: {connection.refusal}")
         if kind == Control.GREETING:
             self._greeted(connection, Greeting.decode(message))
             return
@@ -308,13 +312,14 @@ class Switchboard:
         """Turn a connection away, or be turned away. Raises LinkError, for versions DisagreementError, where that can
         only be the configuration: at an address of the cluster file, or with who has proved to hold a party's key."""
         line, reason, by_peer = self.lines.get(connection.peer), str(error), isinstance(error, Rejected)
-        kind = DisagreementError if isinstance(error, OtherVersion) or reason.endswith(OTHER_ORDER) else LinkError
+        differ = isinstance(error, OtherVersion | TakenThere) or reason.endswith(OTHER_ORDER)
+        kind = DisagreementError if differ else LinkError
         insiders = set() if isinstance(error, Cut) else connection.proven & {self.name, *self.lines}
         if not connection.dialed:
             self.refused += 1
             if by_peer or kind is DisagreementError:
                 line = next((self.lines[name] for name in sorted(insiders) if name in self.lines), None)
-        connection.refuse(reason)
+        connection.refuse(reason, Control.TAKEN if isinstance(error, Taken) else Control.REFUSE)
         self._lost(connection, reason)
         if line is not None:
             line.refusal = reason
@@ -324,7 +329,7 @@ class Switchboard:
                 raise kind(f"no link to {line.where}: {reason}", self.name if by_peer else line.peer)
             log.warning("no link to %s: %s", line.where, reason)
             return
-        if insiders and self.missing():
+        if insiders and self.missing() and not isinstance(error, Taken):
             # whose key it has is proved, not whose process it is
             raise kind(f"refused a connection with the certificate {connection.channel.proves}: {reason}")
         self.refusals.append(reason)

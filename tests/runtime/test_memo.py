@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.experimental import io_callback
 
 import mpcrt
 
@@ -50,7 +49,7 @@ def test_python_that_jax_calls_back_is_called_each_time(world):
     def program(session):
         def calling(function):
             shape = jax.ShapeDtypeStruct((2, 3), np.float32)
-            return spu(lambda x: io_callback(function, shape, x))
+            return spu(lambda x: jax.pure_callback(function, shape, x))
 
         x, twice = rows(), calling(lambda x: x * np.float32(2))
         counted = calling(lambda x: x * np.float32(next(counts)))

@@ -29,6 +29,8 @@ class Proxy:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._stalled = False
+        self.turn_away = False
+        """Close every new connection at once."""
         self._damage = 0
         self._cut_after = 0
         self.connections = 0
@@ -98,6 +100,9 @@ class Proxy:
 
     def _accept(self) -> None:
         near, _ = self._listener.accept()
+        if self.turn_away:
+            near.close()
+            return
         far = socket.socket()
         try:
             self._narrow(far)

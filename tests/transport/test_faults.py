@@ -296,18 +296,6 @@ def test_a_dead_or_stopped_process_is_noticed(tmp_path: Path):
     succeed(together(*(partial(notices_its_end, how, waiting, script) for how, waiting in kinds)))
 
 
-def test_a_restarted_peer_does_not_resume():
-    sock = listening()
-    addresses = {"alice": place(sock), "bob": None}
-    alice = ZmqLink("alice", addresses, listen_fd=sock.detach(), idle=2.0)
-    first = ZmqLink("bob", addresses, idle=2.0)
-    succeed(together(alice.open, first.open))
-    second = ZmqLink("bob", addresses, idle=10.0, connect=3.0)
-    results = together(lambda: alice.recv("bob", Address(Kind.META, 1), limit=9), second.open)
-    assert isinstance(results[0], PeerLost) and "bob (which dials this party) was restarted" in str(results[0])
-    succeed(together(alice.close, first.close, second.close))
-
-
 def test_a_restarted_process_does_not_blame_its_peers():
     """The new alice answers a bob who has messages of the old one: neither broke the protocol."""
     sock = listening()

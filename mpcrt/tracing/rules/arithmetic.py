@@ -137,8 +137,18 @@ def pow_(low: Lowering, e: Eqn) -> Value:
     exponent = low.scalar(y)
     if exponent is None:
         base = low.scalar(x)
+        if y.known is not None:
+            raise low.fail(
+                e, "with exponents that differ", "take a power for each exponent and stack them; "
+                "or write jnp.exp(y * jnp.log(x)), for positive x",
+            )  # fmt: skip
         if base is None or base <= 0:
-            raise low.fail(e, "with a secret exponent", "use a public exponent, or exp(y * log(x)) for positive x")
+            which = "a secret exponent" if y.visibility == SECRET else "an exponent that is not known while tracing"
+            how = "a base that is not positive" if base is not None else "a base that is no constant"
+            raise low.fail(
+                e, f"with {which} of {how}",
+                "write jnp.exp(y * jnp.log(x)), for positive x; or make the exponent a constant or a static argument",
+            )  # fmt: skip
         return numerics.exp(low.b, scaled(low, low.value(y), math.log(base)))
     value = low.value(x)
     if float(exponent).is_integer() and abs(exponent) <= 64:
@@ -157,7 +167,10 @@ def pow_(low: Lowering, e: Eqn) -> Value:
 def div(low: Lowering, e: Eqn) -> Value:
     x, y = e.inputs
     if not e.outputs[0].floating:
-        raise low.fail(e, "of integers", "convert to float and divide, or divide in a party function before sharing")
+        raise low.fail(
+            e, "of integers", "convert to float and divide, or divide in a party function before sharing; "
+            'jnp.searchsorted and jnp.digitize take method="compare_all"',
+        )  # fmt: skip
     if y.known is not None:
         if not np.all(y.known):
             raise low.fail(e, "by zero", "divide by something else")

@@ -25,7 +25,7 @@ def less(low: Lowering, e: Eqn, x: Var, y: Var) -> Value:
     return b.less(left, low.saturated(y, top), width(x))
 
 
-@rule("lt")
+@rule("lt", "lt_to")
 def lt(low: Lowering, e: Eqn) -> Value:
     return less(low, e, *e.inputs)
 
@@ -40,7 +40,7 @@ def ge(low: Lowering, e: Eqn) -> Value:
     return low.b.not_(less(low, e, *e.inputs))
 
 
-@rule("le")
+@rule("le", "le_to")
 def le(low: Lowering, e: Eqn) -> Value:
     return low.b.not_(less(low, e, *e.inputs[::-1]))
 

@@ -12,16 +12,18 @@ from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import NeedsUnrolling, rule
 
 MOST_ROTATED = 4096  # entries of the one-hot of a secret index
-REMEDY = "index with constants, or along one axis; or multiply by a one-hot made in a party function (jax.nn.one_hot)"
+GATHER = (
+    "take one axis of a flat array, x.ravel()[i * n + j]; or sum with a one-hot, (x * jax.nn.one_hot(i, n)).sum(-1)"
+)
+SCATTER = "add with x + jax.nn.one_hot(i, n).T @ y; set one row with jnp.where(jnp.arange(n)[:, None] == i, y, x)"
 
 
 def positions(low: Lowering, e: Eqn, indices: tuple[Var, ...], compute) -> list[np.ndarray]:
     """compute(*indices) for the constant indices, once, or once a trip where they differ by trip."""
     for var in indices:
         if var.known is None:
-            raise low.fail(
-                e, f"with {'an' if var.visibility != 'secret' else 'a secret'} index that is not a constant", REMEDY
-            )
+            which = "a secret index" if var.visibility == SECRET else "an index that is not a constant"
+            raise low.fail(e, f"with {which}", GATHER if e.name in ("gather", "dynamic_slice") else SCATTER)
     if not any(v.stacked for v in indices):
         return [compute(*(v.known for v in indices))]
     trips = low.graph.trips or 0
@@ -43,7 +45,11 @@ def rows(low: Lowering, e: Eqn, x: Value, axis: int, index: Var) -> Value:
     rest = [i for i in range(len(x.shape)) if i != axis]
     if index.visibility == SECRET:
         if n > MOST_ROTATED:
-            raise low.fail(e, f"with a secret index into {n} entries", REMEDY)
+            raise low.fail(
+                e,
+                f"with a secret index into {n} entries",
+                "pass jax.nn.one_hot(i, n), made in a party function, and multiply by it",
+            )
         hot = low.b.one("onehot", low.value(index), depth=n)
     else:
         hot = low.value(low.inserted(lambda graph: [one_hot(graph, index, n, e.line)])[0])
@@ -122,9 +128,9 @@ def gather_rows(low: Lowering, e: Eqn, x: Var, indices: Var) -> Value:
     d, sizes = e.params["dimension_numbers"], e.params["slice_sizes"]
     whole = all(n == x.shape[i] for i, n in enumerate(sizes) if i not in d.start_index_map)
     if len(d.start_index_map) != 1 or d.collapsed_slice_dims != d.start_index_map or not whole:
-        raise low.fail(e, "with indices that are not constants, along several axes", REMEDY)
+        raise low.fail(e, "with indices that are not constants, along several axes", GATHER)
     if getattr(d, "operand_batching_dims", ()):
-        raise low.fail(e, "with indices that are not constants, in batches", REMEDY)
+        raise low.fail(e, "with indices that are not constants, in batches", GATHER)
     (axis,) = d.start_index_map
     (flat,) = low.inserted(lambda graph: [reshape(graph, indices, indices.shape[:-1], e.line)])
     result = rows(low, e, low.value(x), axis, flat)

@@ -15,6 +15,10 @@ from mpcrt.tracing.registry import RULES, rule
 from mpcrt.tracing.rules.logic import fold_axes, reduce_and, reduce_or
 
 MOST_TERMS = 1 << 16
+RANKS = (
+    "jnp.sort takes one array; to order y by n distinct keys x: r = (x[:, None] > x).sum(1) are the keys' ranks, and "
+    "jax.nn.one_hot(r, n).T @ y is y in their order"
+)
 
 
 @rule("reduce_sum")
@@ -120,9 +124,8 @@ def cummax(low: Lowering, e: Eqn) -> Value:
 @rule("sort")
 def sort(low: Lowering, e: Eqn) -> Value:
     if len(e.inputs) != 1 or e.inputs[0].boolean:
-        raise low.fail(
-            e, f"of {len(e.inputs)} operands", "sort one array of numbers; carry indices in a party function"
-        )
+        what = "of bools" if len(e.inputs) == 1 else f"of {len(e.inputs)} operands"
+        raise low.fail(e, what, "convert to numbers" if len(e.inputs) == 1 else RANKS)
     axis = e.params["dimension"] % len(e.inputs[0].shape)
     order = [i for i in range(len(e.inputs[0].shape)) if i != axis] + [axis]
     x = low.b.transpose(low.value(e.inputs[0]), order)
