@@ -1,6 +1,7 @@
 """What others wrote is shown as one line that no terminal, log or eye obeys, wherever it comes in."""
 
 import ast
+import io
 import json
 import pathlib
 
@@ -15,7 +16,8 @@ from mpcrt.cli.terminal import console
 from mpcrt.cluster import certificates
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.introductions import Introduction, Mismatch
-from mpcrt.cluster.launcher import _json_message
+from mpcrt.cluster.relay import Relay
+from mpcrt.cluster.streams import CONTROL
 from mpcrt.plan import Plan, PlanError
 from mpcrt.runtime import trees
 from mpcrt.runtime.agreement import _brief, read_body
@@ -125,8 +127,25 @@ def test_a_doctors_introduction_is_plain_or_refused():
             Introduction.read(line)
 
 
-def test_what_a_child_says_in_json_is_plain():
-    assert _json_message(json.dumps({"message": HOSTILE})) == plain(HOSTILE)
+def test_what_a_child_tells_its_launcher_is_plain():
+    err = io.StringIO()
+    relay = Relay(["bob"], out=io.StringIO(), err=err)
+    for entry in ({"begin": HOSTILE}, {"end": 1, "said": HOSTILE}):
+        relay.err("bob", CONTROL + json.dumps(entry) + "\n")
+    assert relay.began == {"bob": plain(HOSTILE)} and relay.ended == {"bob": (1, plain(HOSTILE))}
+    huge = {"progress": {"call": "f()", "rounds": 10**400, "of": 1, "bytes": 1, "seconds": 1}}
+    for other in (
+        "",
+        "[" * 100_000,
+        "7",
+        '{"end": "1", "said": ""}',
+        '{"begin": 3}',
+        '{"progress": {}}',
+        json.dumps(huge),
+    ):
+        relay.err("bob", CONTROL + other + "\n")
+    assert relay.began == {"bob": plain(HOSTILE)} and relay.ended == {"bob": (1, plain(HOSTILE))}
+    assert err.getvalue() == "", "such lines are the launcher's alone"
 
 
 def test_certificates_are_shown_plain(tmp_path):

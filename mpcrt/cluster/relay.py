@@ -61,7 +61,7 @@ class Relay:
         self._write("err", self._err or below(sys.stderr), line + "\n")
 
     def _control(self, name: str, line: str) -> None:
-        with contextlib.suppress(ValueError, RecursionError):
+        with contextlib.suppress(ValueError, OverflowError, RecursionError):
             match json.loads(line[1:]):
                 case {"begin": str(function)}:
                     self.began[name] = plain(function)

@@ -125,9 +125,7 @@ class Switchboard:
             if line.connection is not None:
                 self._keep(line, line.connection, now)
                 continue
-            if line.session.closed:
-                continue
-            if line.away(now, self._heart):
+            if line.session.closed or line.away(now, self._heart):
                 continue
             if line.attempt is not None:
                 if line.attempt.wire and now - line.attempt.since > GREETING_SECONDS:
