@@ -75,8 +75,8 @@ def _file_handler(file: Path, party: str, as_json: bool, level: int) -> "Lines":
 
 
 class Lines(logging.StreamHandler):
-    """Writes nothing once it is closed: what a process says last is its last line, whatever its other threads still have
-    to log. `owner`: whether it closes its stream."""
+    """Writes nothing once it is closed: what a process says last is its last line, whatever its other threads have to
+    log. `owner`: whether it closes its stream."""
 
     closed = owner = False
     opened: ClassVar["weakref.WeakSet[Lines]"] = weakref.WeakSet()
