@@ -10,8 +10,9 @@ import sys
 import threading
 import traceback
 import warnings
+import weakref
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from mpcrt.cluster.streams import Unblocked, below
 from mpcrt.errors import UsageError
@@ -74,10 +75,15 @@ def _file_handler(file: Path, party: str, as_json: bool, level: int) -> "Lines":
 
 
 class Lines(logging.StreamHandler):
-    """Writes nothing once it is closed, as by `logging.shutdown()`: what a process says last is its last line, whatever
-    its other threads still have to log. `owner`: whether it closes its stream."""
+    """Writes nothing once it is closed: what a process says last is its last line, whatever its other threads have to
+    log. `owner`: whether it closes its stream."""
 
     closed = owner = False
+    opened: ClassVar["weakref.WeakSet[Lines]"] = weakref.WeakSet()
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.opened.add(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         if not self.closed:
@@ -210,7 +216,10 @@ def last_line(party: str, message: str, code: int, as_json: bool) -> str:
 
 def say_last(line: str, file: Path | None = None) -> None:
     """Nothing is logged after it. It goes to standard error and to the log file."""
-    logging.shutdown()
+    for handler in list(
+        Lines.opened
+    ):  # not logging.shutdown(), by which other libraries' handlers close standard error
+        handler.close()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
     print(line, file=below(sys.stderr), flush=True)

@@ -101,12 +101,9 @@ class Callers:
     def __init__(self) -> None:
         self._wires: dict[int, Wire] = {}
 
-    def came(self, descriptor: int) -> Wire:
-        """The connection that ZeroMQ has made or accepted, if that was not known."""
-        wire = Wire(descriptor)
-        if self._wires.get(descriptor) != wire:
-            self._wires[descriptor] = wire
-        return self._wires[descriptor]
+    def came(self, descriptor: int) -> None:
+        """ZeroMQ has made or accepted a connection."""
+        self._wires[descriptor] = Wire(descriptor)
 
     def left(self, descriptor: int) -> None:
         """A connection has ended."""
@@ -119,10 +116,12 @@ class Callers:
         Returns those of `known` among them.
         """
         callers, over = [], []
-        for wire in list(self._wires.values()):
+        # what ZeroMQ reports of a descriptor may be of one before, so the known ones are looked at whatever it said
+        for wire in [*known, *(wire for wire in self._wires.values() if wire not in known)]:
             count = wire.look()
             if count is None:
-                self.left(wire.descriptor)
+                if wire not in known:
+                    self.left(wire.descriptor)
             elif count > known.get(wire, CALLER_BYTES) or (wire not in known and wire.silence > CALLER_SECONDS):
                 over.append(wire)
             elif wire not in known:

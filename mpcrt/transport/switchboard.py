@@ -17,7 +17,7 @@ import zmq
 
 from mpcrt.errors import DisagreementError, LinkError, MpcrtError, PeerFailed, ProtocolError
 from mpcrt.transport import addresses as places
-from mpcrt.transport.callers import CALLERS
+from mpcrt.transport.callers import CALLERS, Wire
 from mpcrt.transport.channel import Channel, Cut, Later, PlainChannel, Refused, Rejected, Taken, TakenThere
 from mpcrt.transport.codec import Encoded, Message, control, control_fields
 from mpcrt.transport.connection import Connection, Greeting, said
@@ -175,7 +175,7 @@ class Switchboard:
     def _stranger(self, identity: bytes, descriptor: int) -> Connection:
         """An accepted connection that has just sent its first message."""
         connection = Connection(self.switch, identity, self._channel(dialing=False))
-        connection.wire = self.switch.callers.came(descriptor)
+        connection.wire = Wire(descriptor)
         while len(self._strangers) >= CALLERS:
             self._drop(self._strangers[uuid.uuid4().int % CALLERS])
         self._strangers.append(connection)
@@ -382,8 +382,7 @@ class Switchboard:
         connected = notice.event == zmq.Event.CONNECTED
         for connection in [c for line in self.lines.values() for c in line.connections if c.dialed]:
             if connected and connection.wire is None and connection.endpoint == notice.endpoint:
-                connection.wire = self.switch.callers.came(notice.descriptor)
-                connection.since = time.monotonic()
+                connection.wire, connection.since = Wire(notice.descriptor), time.monotonic()
             elif not connected and connection.wire and connection.wire.descriptor == notice.descriptor:
                 self._ended(connection, "the connection ended")
                 return

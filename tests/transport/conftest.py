@@ -2,13 +2,40 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
-from link_worlds import Authority, World, succeed, together, zmq_links
+from link_worlds import LEFT, Authority, World, succeed, together, zmq_links
 
 from mpcrt.transport.link import Link
 from mpcrt.transport.memory import MemoryNetwork
+from mpcrt.transport.zeromq import ZmqLink
+
+
+def _started(before: set[threading.Thread]) -> set[threading.Thread]:
+    """Threads that were not there `before`, without pyzmq's one for the whole process."""
+    return {thread for thread in set(threading.enumerate()) - before if type(thread).__module__.split(".")[0] != "zmq"}
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Links, sockets and proxies are closed though the test has failed, and no thread of its goes on into the next."""
+    before, opening = set(threading.enumerate()), ZmqLink.open
+
+    def opened(link: ZmqLink) -> None:
+        LEFT.append(link.close)
+        opening(link)
+
+    monkeypatch.setattr(ZmqLink, "open", opened)
+    yield
+    together(*LEFT, timeout=15)
+    LEFT.clear()
+    deadline = time.monotonic() + 10
+    while (left := _started(before)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not left, f"threads that go on: {left}"
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Certificates good and bad, free ports, threads that report, and links on them."""
+"""Certificates good and bad, free ports, threads that report, and links on them; all are closed after each test."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from mpcrt.transport.link import Link
 from mpcrt.transport.tls import TlsChannel, TlsContext
 from mpcrt.transport.zeromq import ZmqLink
 
+LEFT: list[Callable[[], object]] = []
+"""What conftest.py calls after each test, the last first, whether or not the test has come so far."""
 DAY = datetime.timedelta(days=1)
 
 
@@ -87,7 +89,18 @@ def session(authority: Authority) -> tuple[TlsChannel, TlsChannel]:
 
 def listening() -> socket.socket:
     """A listening socket on a free port."""
-    return socket.create_server(("127.0.0.1", 0))
+    sock = socket.create_server(("127.0.0.1", 0))
+    LEFT.append(sock.close)
+    return sock
+
+
+def connected(address: str | None) -> socket.socket:
+    """A TCP connection to who answers there."""
+    assert address is not None
+    host, port = address.split(":")
+    sock = socket.create_connection((host, int(port)), timeout=20)
+    LEFT.append(sock.close)
+    return sock
 
 
 def place(sock: socket.socket) -> str:
@@ -113,10 +126,10 @@ def together(*calls: Callable[[], object], timeout: float = 60) -> list[object]:
 
 
 def succeed(results: list[object]) -> list[object]:
-    """The results, or the first exception among them."""
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+    """The results, or the first exception among them; one that did not end may only have waited for another."""
+    raised = [result for result in results if isinstance(result, BaseException)]
+    for error in sorted(raised, key=lambda error: isinstance(error, TimeoutError)):
+        raise error
     return results
 
 

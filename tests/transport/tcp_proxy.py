@@ -9,6 +9,8 @@ import threading
 import time
 from collections import deque
 
+from link_worlds import LEFT
+
 WINDOW, SEGMENT = 1 << 16, 1460
 """Bytes that a slow link holds back, and that it carries at once: loopback's own segments are of 64 KiB."""
 
@@ -29,6 +31,7 @@ class Proxy:
         self.address = f"127.0.0.1:{self._listener.getsockname()[1]}"
         self._pairs: dict[socket.socket, socket.socket] = {}
         self._stalled = False
+        self._resuming: threading.Timer | None = None
         self.turn_away = False
         """Close every new connection at once."""
         self._damage = 0
@@ -41,6 +44,7 @@ class Proxy:
         self._stop = False
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+        LEFT.append(self.close)
 
     def cut(self) -> None:
         """Close every connection now, losing what is under way."""
@@ -58,7 +62,8 @@ class Proxy:
     def stall(self, seconds: float) -> None:
         """Carry nothing for a while."""
         self._stalled = True
-        threading.Timer(seconds, self._resume).start()
+        self._resuming = threading.Timer(seconds, self._resume)
+        self._resuming.start()
 
     def impair(self, *, rate: float = 0.0, cut_every: float = 0.0, cut_bytes: int = 0, delay: float = 0.0) -> None:
         """Be slow from now on, and over connections that begin now; 0 for what is not to be.
@@ -191,4 +196,6 @@ class Proxy:
 
     def close(self) -> None:
         self._stop = True
+        if self._resuming is not None:
+            self._resuming.cancel()
         self._thread.join(5)

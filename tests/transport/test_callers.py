@@ -12,10 +12,10 @@ import time
 from collections.abc import Iterator
 
 import pytest
-from link_worlds import Authority, listening, succeed, together, zmq_links
+from link_worlds import Authority, connected, listening, succeed, together, zmq_links
 
 from mpcrt.errors import MpcrtError, ProtocolError
-from mpcrt.transport.callers import CALLER_BYTES, CALLERS, Callers, Wire
+from mpcrt.transport.callers import CALLER_BYTES, CALLER_SECONDS, CALLERS, Callers, Wire
 from mpcrt.transport.connection import Greeting
 from mpcrt.transport.link import Address, Kind
 from mpcrt.transport.tls import TlsChannel
@@ -33,23 +33,31 @@ def frame(data: bytes, more: bool = False, length: int | None = None) -> bytes:
 
 
 def call(address: str | None) -> socket.socket:
-    """A connection that has shaken hands as ZeroMQ does."""
-    assert address is not None
-    host, port = address.split(":")
-    caller = socket.create_connection((host, int(port)), timeout=20)
+    """A connection that has shaken hands as ZeroMQ does, which closes one whose frames come before that is over."""
+    caller = connected(address)
     caller.sendall(GREETING + b"\x04" + bytes([len(READY)]) + READY)
+    assert exactly(caller, len(GREETING))[:1] == b"\xff"
+    kind, size = exactly(caller, 2)
+    assert kind == 4 and exactly(caller, size).startswith(b"\x05READY")
     return caller
 
 
+def exactly(caller: socket.socket, size: int) -> bytes:
+    """The next `size` bytes and no more, so that what follows is left for `frames`."""
+    data = b""
+    while len(data) < size and (more := caller.recv(size - len(data))):
+        data += more
+    return data
+
+
 def frames(caller: socket.socket) -> Iterator[bytes]:
-    """What the other end sends after its greeting, but for ZeroMQ's own commands."""
-    stream = caller.makefile("rb")
-    stream.read(len(GREETING))
-    while kind := stream.read(1):
-        size = int.from_bytes(stream.read(8 if kind[0] & 2 else 1), "big")
-        data = stream.read(size)
-        if not kind[0] & 4:
-            yield data
+    """What the other end sends after shaking hands, but for ZeroMQ's own commands."""
+    with caller.makefile("rb") as stream:
+        while kind := stream.read(1):
+            size = int.from_bytes(stream.read(8 if kind[0] & 2 else 1), "big")
+            data = stream.read(size)
+            if not kind[0] & 4:
+                yield data
 
 
 def pour(caller: socket.socket, seconds: float = 20.0) -> int:
@@ -89,20 +97,36 @@ def test_a_strangers_endless_message_is_cut(links: dict[str, ZmqLink]):
 
 
 def test_a_strangers_half_message_is_cut(links: dict[str, ZmqLink]):
-    """Of one frame of a size that is allowed: more than anybody sends who has not greeted."""
+    """Of one frame of a size that is allowed: more than anybody sends who has not greeted. At once, not for silence."""
     caller = call(links["alice"]._addresses["alice"])
-    caller.sendall(frame(bytes(2 * CALLER_BYTES), length=500_000))
+    began = time.monotonic()
+    caller.sendall(frame(bytes(2 * CALLER_BYTES), length=300_000))
     with contextlib.suppress(ConnectionError):
         assert not any(frames(caller))
+    assert time.monotonic() - began < CALLER_SECONDS / 2
     exchange(links, 1)
-    caller.close()
+
+
+def test_a_caller_that_falls_silent_is_cut(links: dict[str, ZmqLink], monkeypatch: pytest.MonkeyPatch):
+    """It has shaken hands and answers no heartbeat; the party that is connected says as little and stays."""
+    monkeypatch.setattr("mpcrt.transport.callers.CALLER_SECONDS", 1.0)
+    caller = call(links["alice"]._addresses["alice"])
+    began = time.monotonic()
+    with contextlib.suppress(ConnectionError):
+        assert not any(frames(caller))
+    assert time.monotonic() - began < 10
+    exchange(links, 1)
+    assert not links["alice"].statistics.reconnects
 
 
 def test_connections_that_say_nothing_are_few(links: dict[str, ZmqLink]):
     """The rest is cut, any of them."""
     board = links["alice"]._board
     assert board is not None
-    callers = [call(links["alice"]._addresses["alice"]) for _ in range(CALLERS + 60)]
+    callers = [connected(links["alice"]._addresses["alice"]) for _ in range(CALLERS + 60)]
+    for caller in callers:
+        with contextlib.suppress(ConnectionError):
+            caller.sendall(GREETING + b"\x04" + bytes([len(READY)]) + READY)
     deadline = time.monotonic() + 20
     count = cut = 0
     while (count > CALLERS + 1 or cut < 60) and time.monotonic() < deadline:
@@ -137,7 +161,8 @@ def test_a_peers_endless_message_ends_the_run(authority: Authority, monkeypatch:
     )
     ended: list[MpcrtError] = []
     alice.on_failure = ended.append
-    opening = threading.Thread(target=alice.open)
+    opening = threading.Thread(target=lambda: opened.extend(together(alice.open)))
+    opened: list[object] = []
     opening.start()
     bob, channel = call(place), TlsChannel(authority.issue("bob"), dialing=True)
     incoming = frames(bob)
@@ -149,7 +174,7 @@ def test_a_peers_endless_message_ends_the_run(authority: Authority, monkeypatch:
     greeting = channel.wrap(Greeting("bob", "alice", bytes(16), 0).encode())
     bob.sendall(b"".join(frame(bytes(part)) for message in [*flight, *greeting] for part in message))
     opening.join(20)
-    assert not opening.is_alive()
+    assert opened == [None]
     assert pour(bob) > 1 << 24
     deadline = time.monotonic() + 20
     while not ended and time.monotonic() < deadline:
