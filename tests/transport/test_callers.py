@@ -111,16 +111,17 @@ def test_a_caller_that_falls_silent_is_cut(links: dict[str, ZmqLink], monkeypatc
     """It has shaken hands and answers no heartbeat; the party that is connected says as little and stays."""
     monkeypatch.setattr("mpcrt.transport.callers.CALLER_SECONDS", 1.0)
     caller = call(links["alice"]._addresses["alice"])
-    began = time.monotonic()
-    with contextlib.suppress(ConnectionError):
-        assert not any(frames(caller))
-    assert time.monotonic() - began < 10
+    deadline = time.monotonic() + 10
+    while not _ended(caller):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     exchange(links, 1)
     assert not links["alice"].statistics.reconnects
 
 
-def test_connections_that_say_nothing_are_few(links: dict[str, ZmqLink]):
-    """The rest is cut, any of them."""
+def test_connections_that_say_nothing_are_few(links: dict[str, ZmqLink], monkeypatch: pytest.MonkeyPatch):
+    """The rest is cut, any of them, long before they have been silent for too long."""
+    monkeypatch.setattr("mpcrt.transport.callers.CALLER_SECONDS", 1000.0)
     board = links["alice"]._board
     assert board is not None
     callers = [connected(links["alice"]._addresses["alice"]) for _ in range(CALLERS + 60)]
