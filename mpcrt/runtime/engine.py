@@ -391,7 +391,8 @@ def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure
     """What the others are told: who, where and which code. The reason goes along only where it cannot hold data."""
     culprit = error.peer if isinstance(error, PeerLost) and error.peer else getattr(error, "culprit", "") or me
     reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
-    return Failure(culprit, name, number, exit_code(error), reason)
+    code = exit_code(error) if culprit == me else type(error).exit_code if isinstance(error, MpcrtError) else 1
+    return Failure(culprit, name, number, code, reason)
 
 
 def below(error: BaseException) -> BaseException:
