@@ -35,20 +35,36 @@ main()
 """
 
 
+DISPOSE = """
+import os, signal, sys
+for number in map(int, sys.argv[1].split(",")):
+    signal.signal(abs(number), signal.SIG_IGN if number < 0 else signal.SIG_DFL)
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+def disposed(words: list, ignored: signal.Signals | None = None) -> list:
+    """Python with these words, and with signals as a shell leaves them, but for one that is ignored: what a test under
+    `nohup`, or in the background, inherits is not the party's. Without a fork in this process, which may have threads.
+    """
+    numbers = ",".join(str(-number if number == ignored else int(number)) for number in ENDING)
+    return [sys.executable, "-c", DISPOSE, numbers, *words]
+
+
 class Party:
     """One `mpcrt run --party alice`, whose orderly end takes `cleanup` seconds."""
 
-    def __init__(self, tmp_path: Path, cleanup: float, *options: str, **extra) -> None:
+    def __init__(
+        self, tmp_path: Path, cleanup: float, *options: str, ignored: signal.Signals | None = None, **extra
+    ) -> None:
         config, sockets = free_ports_cluster(configs.local(2, tls="off"))
         close_all(sockets)
         file, program, script = (tmp_path / name for name in ("cluster.yaml", "program.py", "waiting.py"))
         file.write_text(config.to_yaml())
         program.write_text("")
         script.write_text(WAITING.format(cleanup=cleanup))
-        words = [sys.executable, script, "run", file, program, "--party", "alice", *options]
+        words = disposed([script, "run", file, program, "--party", "alice", *options], ignored)
         environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
-        # what a test under `nohup`, or in the background, inherits is not the party's
-        extra.setdefault("preexec_fn", lambda: [signal.signal(number, signal.SIG_DFL) for number in ENDING])
         self.process = subprocess.Popen(
             words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, **extra
         )
@@ -91,7 +107,7 @@ def test_one_signal_is_an_orderly_end(start, number):
 
 @pytest.mark.parametrize("ignored", [signal.SIGHUP, signal.SIGINT])
 def test_what_is_ignored_from_the_start_stays_so(start, ignored):
-    party = start(0, preexec_fn=lambda: signal.signal(ignored, signal.SIG_IGN))  # as nohup does
+    party = start(0, ignored=ignored)  # as nohup does
     party.expect("up")
     party.process.send_signal(ignored)
     time.sleep(0.5)  # longer than its sleeps
@@ -107,12 +123,9 @@ def test_what_is_ignored_from_the_start_stays_so(start, ignored):
 def test_a_signal_during_imports_is_an_end_like_any_other(two_parties, tmp_path, module, number):
     program = tmp_path / "program.py"
     program.write_text("def main(): ...\n")
-    words = [sys.executable, "-X", "importtime", "-m", "mpcrt", "run", two_parties, program, "--party", "alice"]
+    words = disposed(["-X", "importtime", "-m", "mpcrt", "run", two_parties, program, "--party", "alice"])
     environment = dict(os.environ) | {"PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, env=environment,
-        preexec_fn=lambda: [signal.signal(number, signal.SIG_DFL) for number in ENDING],
-    )  # fmt: skip
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment)
     try:
         assert process.stderr is not None
         # Python names a module once it is there; what needs it is still being imported
