@@ -142,8 +142,7 @@ class ZmqLink(Link):
                 self._board.abort(Failure(error.peer, "", 0, error.exit_code, str(error)))
                 if not isinstance(error, PeerLost):  # others may be about to come up
                     self._farewell(self._board, error.peer, OPEN_FAREWELL)
-            elif isinstance(error, PeerFailed):  # who is connected to this party may not be to the one that failed
-                self._board.abort(Failure(error.party, error.function, error.number, error.code, str(error)))
+            elif isinstance(error, PeerFailed):
                 self._farewell(self._board, error.reporter, OPEN_FAREWELL)
             self._release(self._board)
             raise
@@ -255,6 +254,8 @@ class ZmqLink(Link):
                     self._say_goodbye(board, min(CLOSE_SECONDS, self._idle))
             elif self._aborted is not None:
                 self._farewell(board, self._aborted.party, FAREWELL)
+            elif isinstance(self._failure, PeerFailed) and not self._failure.function:
+                self._farewell(board, self._failure.reporter, FAREWELL)
             self._closed = True
         self._stop.set()
         if self._watcher.is_alive() and threading.current_thread() is not self._watcher:
@@ -304,9 +305,19 @@ class ZmqLink(Link):
         try:
             return bool(step())
         except MpcrtError as error:
-            self._failure = self._failure or error
             self._reported = True
-            raise self._failure from None
+            raise self._failed(error) from None
+
+    def _failed(self, error: MpcrtError) -> MpcrtError:
+        """Note what ended the run, and return what did first.
+
+        A peer's failure before all had met all is passed on: who is connected to this party may not be to that one.
+        """
+        if self._failure is None:
+            self._failure = error
+            if self._board is not None and isinstance(error, PeerFailed) and not error.function:
+                self._board.abort(Failure(error.party, "", error.number, error.code, str(error)))
+        return self._failure
 
     def _step(self, board: Switchboard, seconds: float) -> None:
         """Wait for something to arrive, and take it in."""
@@ -346,7 +357,7 @@ class ZmqLink(Link):
                         pass
                     self._board.tick()
             except MpcrtError as error:
-                self._failure = self._failure or error
+                self._failed(error)
             finally:
                 self._turn.give()
             if self._failure is not None and not self._reported:
