@@ -129,6 +129,8 @@ def _function(function: types.FunctionType, inside: tuple[int, ...]) -> bytes:
     source of a decorated function is the decorator's, which closes over what it decorates."""
     try:
         text = inspect.getsource(function.__code__).encode()
+        if function.__name__ == "<lambda>":  # a line may have several, which end in different places
+            text += str(max(end or 0 for *_, end in function.__code__.co_positions())).encode()
     except (OSError, TypeError):
         text = _code(function.__code__)
     cells = []
