@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from mpcrt.cli.shell import HELP, Shell, log_options
+from mpcrt.cluster import certificates
 from mpcrt.cluster import config as configs
 from mpcrt.cluster.logs import configure
 from mpcrt.cluster.signals import ending_at_once, interruptible
@@ -44,7 +45,7 @@ def dealer(
     config = configs.load(cluster)
     party = shell.party = _one_dealer(config, party)
     configure(party, verbose=verbose, quiet=quiet, as_json=log_json, file=log_file)
-    config.tls_files(party)
+    certificates.require_good(config, party)
     allow_descriptors()
     endpoint = config.parties[party].bind
     listening = None if endpoint is None else listening_socket(endpoint, party)

@@ -116,9 +116,7 @@ def _run_one(
     allow_descriptors()
     if program is not None and party in config.dealers:
         raise UsageError(f"{party} is a dealer, which takes no program: leave out {program}")
-    files = config.tls_files(party)
-    if files is not None:
-        certificates.require_good(files, party)  # or the others would be told what only this party can mend
+    certificates.require_good(config, party)
     endpoint = config.parties[party].bind
     if listen_fd is None and endpoint is not None:
         listen_fd = listening_socket(endpoint, party).detach()

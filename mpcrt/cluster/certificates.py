@@ -5,7 +5,8 @@ Keys are EC P-256. A party's name is its certificate's only DNS name (SAN); cert
 
 import datetime
 import os
-from collections.abc import Callable, Iterable
+import ssl
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from mpcrt.cluster.checks import name_problem
-from mpcrt.cluster.config import TlsFiles
+from mpcrt.cluster.config import ClusterConfig, TlsFiles
 from mpcrt.errors import ConfigError
 from mpcrt.text import plain
 
@@ -218,13 +219,55 @@ def problems(files: TlsFiles, party: str) -> list[str]:
         found.append(f"{files.key}: cannot be read, or its password is wrong")
     if files.key.stat().st_mode & 0o077:
         found.append(f"{files.key}: others on this machine may read it; run chmod 600 {files.key}")
-    return found
+    return found or [*_refusal(files)]
 
 
-def require_good(files: TlsFiles, party: str) -> None:
-    """Raises ConfigError, which says all of `problems`, where there are any."""
-    found = problems(files, party)
-    if found:
+def _refusal(files: TlsFiles) -> Iterator[str]:
+    """What the peers' TLS would find beside all that (a purpose, an extension, the kind of key), by a handshake of
+    these files with themselves, at the end where they are refused."""
+    first, second = ssl.MemoryBIO(), ssl.MemoryBIO()
+    try:
+        dials = tls_context(ssl.PROTOCOL_TLS_CLIENT, files).wrap_bio(first, second)
+        answers = tls_context(ssl.PROTOCOL_TLS_SERVER, files).wrap_bio(second, first, server_side=True)
+    except ConfigError as error:
+        yield str(error)
+        return
+    for _ in range(3):
+        for end, role in ((dials, "a server"), (answers, "a client")):  # each looks at what the other shows
+            try:
+                end.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+            except ssl.SSLError as error:
+                reason = getattr(error, "verify_message", "") or error.reason or str(error)
+                yield (
+                    f"{files.certificate}: TLS refuses it as {role}'s certificate ({reason}); have one issued "
+                    "that fits: for digital signatures, and for server and client authentication"
+                )
+                return
+
+
+def tls_context(role: int, files: TlsFiles) -> ssl.SSLContext:
+    """TLS 1.3 that shows this party's certificate and checks the peer's against the cluster's CA."""
+    context = ssl.SSLContext(role)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.check_hostname = False  # names are parties, compared letter by letter
+    context.verify_mode = ssl.CERT_REQUIRED
+    try:
+        context.load_verify_locations(files.ca)
+        # without a password OpenSSL would ask for one on the terminal
+        context.load_cert_chain(files.certificate, files.key, files.password or "")
+    except (ssl.SSLError, OSError) as error:
+        reason = (getattr(error, "reason", None) or str(error)).replace("_", " ").lower()
+        raise ConfigError(f"{files.certificate}, {files.key}: cannot be used: {reason}") from None
+    return context
+
+
+def require_good(config: ClusterConfig, party: str) -> None:
+    """Before a run dials, since its peers would be told what only this party can mend: raises ConfigError, which says
+    all of `problems`, where there are any."""
+    files = config.tls_files(party)
+    if files is not None and (found := problems(files, party)):
         raise ConfigError("; ".join(found))
 
 

@@ -145,6 +145,7 @@ def explain(model: type[BaseModel], error: Any) -> str:
         return f"{quoted(value)} is not a mapping{keys}"
     wanted = {"string_type": "text; put it in quotes", "int_type": "a whole number in decimal digits",
               "int_from_float": "a whole number in decimal digits", "float_type": "a number, such as 30 or 0.5",
+              "bool_type": "true or false, without quotes",
               "tuple_type": "a list of party names"}.get(kind)  # fmt: skip
     return f"{quoted(value)} is not {wanted}" if wanted else f"{quoted(value)}: {error['msg']}"
 

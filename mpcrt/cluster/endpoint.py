@@ -57,9 +57,12 @@ class Endpoint(NamedTuple):
             except ValueError:
                 raise ValueError(f"{quoted(match[1])} is not an IPv6 address") from None
         host = match[2].lower()
-        if not host.strip("0123456789."):  # 9:30 is no machine, though resolvers would take it for 0.0.0.9
-            try:
+        *_, last = labels = host.removesuffix(".").split(".")
+        if not last.strip("0123456789") or re.fullmatch("0x[0-9a-f]*", last):
+            try:  # 9:30 is no machine, though resolvers would take it for 0.0.0.9, and 0x7f.1 for 127.0.0.1
                 ipaddress.IPv4Address(host)
             except ValueError:
                 raise ValueError(f"{quoted(host)} is neither a host name nor an IPv4 address") from None
+        elif len(host) > 253 or not all(re.fullmatch("[a-z0-9_][a-z0-9_-]{0,62}", label) for label in labels):
+            raise ValueError(f"{quoted(host)} is no host name; of its parts between dots each has 1 to 63 characters")
         return cls(host, port)

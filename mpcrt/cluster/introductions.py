@@ -14,9 +14,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mpcrt.cluster import certificates
 from mpcrt.cluster.config import ClusterConfig, TlsFiles
 from mpcrt.cluster.version import package_version
-from mpcrt.errors import ConfigError
 from mpcrt.text import plain
 
 BANNER = b"MPCRT-DOCTOR 1\n"
@@ -78,27 +78,13 @@ class Measured:
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """TLS 1.3 that shows this party's certificate and checks the peer's against the cluster's CA."""
-    return _context(ssl.PROTOCOL_TLS_CLIENT, files)
+    """Of the end that dials."""
+    return certificates.tls_context(ssl.PROTOCOL_TLS_CLIENT, files)
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:
     """The same for the end that was dialled."""
-    return _context(ssl.PROTOCOL_TLS_SERVER, files)
-
-
-def _context(protocol: int, files: TlsFiles) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False  # names are parties, compared as a run does: see `certificate_names`
-    context.verify_mode = ssl.CERT_REQUIRED
-    try:
-        context.load_verify_locations(files.ca)
-        # without a password OpenSSL would ask for one on the terminal
-        context.load_cert_chain(files.certificate, files.key, files.password or "")
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"{files.certificate}, {files.key}: cannot be used: {error}") from None
-    return context
+    return certificates.tls_context(ssl.PROTOCOL_TLS_SERVER, files)
 
 
 def measure(config: ClusterConfig, party: str, peer: str, context: ssl.SSLContext | None) -> Measured | None:

@@ -20,7 +20,8 @@ _TAGS = [f"tag:yaml.org,2002:{kind}" for kind in ("str", "seq", "map")]
 """What nodes have that were given none, where nothing is read into words."""
 _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
-_IPV6 = re.compile(r"(address|listen): *(\[?[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[^ ,}]*)")
+_IPV6 = re.compile(r"(address|listen): *(?:\[([0-9A-Fa-f.]*:[0-9A-Fa-f.:]*)\]|([0-9A-Fa-f.]*:[0-9A-Fa-f.:]*)):([0-9]+)")
+_SPACED = re.compile(r"(address|listen): *([^ ,:{}]+) *: +([0-9]+)")
 
 KeyPath = tuple[str | int, ...]
 
@@ -96,10 +97,13 @@ def parse_yaml(text: bytes | str, name: str) -> tuple[Any, Source]:
 
 
 def _address_hint(text: bytes | str, line: int) -> str:
-    """What to write, where YAML has stumbled over an IPv6 address."""
+    """What to write, where YAML has stumbled over an address."""
     lines = (text if isinstance(text, str) else text.decode("utf-8", "replace")).splitlines()
-    found = _IPV6.search(lines[line]) if line < len(lines) else None
-    return f'; an IPv6 address goes into quotes: {found[1]}: "{found[2]}"' if found else ""
+    shown = lines[line] if line < len(lines) else ""
+    if found := _IPV6.search(shown):
+        return f'; an IPv6 address goes into brackets and quotes: {found[1]}: "[{found[2] or found[3]}]:{found[4]}"'
+    found = _SPACED.search(shown)
+    return f"; an address has no space: {found[1]}: {found[2]}:{found[3]}" if found else ""
 
 
 def scalar(text: str) -> Any:
@@ -132,6 +136,8 @@ class _Reader:
         if isinstance(node, yaml.SequenceNode):
             return [self.value(item, (*path, index)) for index, item in enumerate(node.value)]
         plain_word = isinstance(node, yaml.ScalarNode) and node.style is None
+        if any("\ud800" <= c <= "\udfff" for c in node.value):
+            raise self.source.error(path, "holds half a character (an escape from \\ud800 to \\udfff); write it whole")
         return scalar(node.value) if plain_word else node.value
 
     def mapping(self, node: yaml.MappingNode, path: KeyPath) -> dict[str, Any]:

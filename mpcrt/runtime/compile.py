@@ -166,13 +166,13 @@ class Cache:
 
 
 def check_published(function: Callable, sources: Sequence[Source]) -> None:
-    """Arrays that every party gives become constants of the plan, which every party and the dealer reads: the rule for
-    closures holds for them too, all of one call together. Raises TraceError."""
+    """Arrays and numbers that every party gives become constants of the plan, which every party and the dealer reads:
+    the rule for closures holds for them too, all of one call together. Raises TraceError."""
     from mpcrt.tracing.graph import CLOSURE_BYTES
     from mpcrt.tracing.types import is_public
 
     arrays = [np.asarray(s.constant) for s in sources if s.value is None and not is_public(s.constant)]
-    total = sum([a.nbytes for a in arrays if a.ndim])
+    total = sum([a.nbytes for a in arrays])
     if total > CLOSURE_BYTES:
         largest = max(arrays, key=lambda a: a.nbytes)
         among = f", the largest of them {largest.dtype}{list(largest.shape)}" if len(arrays) > 1 else ""

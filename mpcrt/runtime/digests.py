@@ -1,12 +1,14 @@
 """Digests of plain Python values that are equal in different processes: what parties compare of arguments.
 
-A value is taken apart by its structure; no address, hash seed, module path or file path is in it. What has no
-structure known here (a model object, an open file) counts by the name of its type alone, and so does a path, which
-names a place on one machine.
+A value is taken apart by its structure; no address, hash seed, module path or file path is in it. Mappings and sets
+count whatever their order. What has no structure known here (a model object, an open file) counts by the name of its
+type alone, and so does a path, which names a place on one machine.
 """
 
 from __future__ import annotations
 
+import array
+import collections
 import dataclasses
 import datetime
 import decimal
@@ -18,7 +20,7 @@ import inspect
 import struct
 import types
 import uuid
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Set, ValuesView
 from typing import Any
 
 import numpy as np
@@ -26,8 +28,16 @@ import numpy as np
 from mpcrt.runtime.values import Handle, parts
 
 MAX_DEPTH = 100
-EXACT = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, fractions.Fraction, uuid.UUID, range, slice)
+EXACT = (datetime.date, datetime.time, datetime.timedelta, decimal.Decimal, uuid.UUID)
 """Types whose repr says all of a value and nothing of the process."""
+ROWS = (list, tuple, collections.deque, collections.UserList, array.array, ValuesView)
+PARTS = {
+    range: ("start", "stop", "step"),
+    slice: ("start", "stop", "step"),
+    fractions.Fraction: ("numerator", "denominator"),
+    functools.partial: ("func", "args", "keywords"),
+}
+"""Attributes that say all of a value."""
 
 
 def digest(value: Any) -> bytes:
@@ -52,14 +62,16 @@ def _node(value: Any, above: tuple[int, ...]) -> bytes:
     if isinstance(value, np.ndarray | np.generic) or (hasattr(value, "__array__") and _is_jax(value)):
         return _array(value)
     if isinstance(value, enum.Enum):
-        return _hash(tag, value.name.encode())
+        return _hash(tag, str(value.name).encode(), _node(value.value, (*above, id(value))))
     if isinstance(value, float):
         return _hash(tag, struct.pack("<d", value))
-    if isinstance(value, int | complex):
-        return _hash(tag, repr(value).encode())
+    if isinstance(value, int):
+        return _hash(tag, hex(int(value)).encode())  # decimal digits of long ones are limited
+    if isinstance(value, complex):
+        return _hash(tag, struct.pack("<dd", value.real, value.imag))
     if isinstance(value, str):
         return _hash(tag, value.encode("utf-8", "surrogatepass"))
-    if isinstance(value, bytes | bytearray):
+    if isinstance(value, bytes | bytearray | memoryview):
         return _hash(tag, bytes(value))
     if isinstance(value, Handle):
         source, path = parts(value)
@@ -74,14 +86,16 @@ def _node(value: Any, above: tuple[int, ...]) -> bytes:
     if isinstance(value, Mapping):
         rows = sorted((_node(k, inside), _node(v, inside)) for k, v in value.items())
         return _hash(tag, *[piece for row in rows for piece in row])
-    if isinstance(value, list | tuple):
+    if isinstance(value, ROWS):
         return _hash(tag, *[_node(v, inside) for v in value])
     if isinstance(value, Set):
         return _hash(tag, *sorted(_node(v, inside) for v in value))
     if dataclasses.is_dataclass(value):
         return _hash(tag, *[_node(getattr(value, f.name, None), inside) for f in dataclasses.fields(value)])
-    if isinstance(value, functools.partial):
-        return _hash(tag, *[_node(v, inside) for v in (value.func, value.args, value.keywords)])
+    if isinstance(value, types.SimpleNamespace) or (kind.__module__, tag) == ("argparse", "Namespace"):
+        return _hash(tag, _node(vars(value), inside))
+    if (names := next((n for known, n in PARTS.items() if isinstance(value, known)), None)) is not None:
+        return _hash(tag, *[_node(getattr(value, name), inside) for name in names])
     if isinstance(value, types.MethodType):
         return _hash(tag, _node(value.__func__, inside), _node(value.__self__, inside))
     if isinstance(value, types.FunctionType):
@@ -100,18 +114,23 @@ def _array(value: Any) -> bytes:
         import jax
 
         return _hash(str(value.dtype), _array(jax.random.key_data(value)))
-    array = np.asarray(value)
-    shape = str(array.shape).encode()
-    if array.dtype.hasobject:
-        return _hash("objects", shape, *[digest(v) for v in array.reshape(-1)])
-    name = str(array.dtype).encode()
-    return _hash("array", name, shape, np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # type: ignore[arg-type]
+    if isinstance(value, np.ma.MaskedArray):
+        return _hash("masked", _array(np.ma.getdata(value)), _array(np.ma.getmaskarray(value)))
+    plain = np.asarray(value)
+    shape = str(plain.shape).encode()
+    if plain.dtype.hasobject:
+        return _hash("objects", shape, *[digest(v) for v in plain.reshape(-1)])
+    name = str(plain.dtype).encode()
+    return _hash("array", name, shape, np.ascontiguousarray(plain).reshape(-1).view(np.uint8).data)  # type: ignore[arg-type]
 
 
 def _function(function: types.FunctionType, inside: tuple[int, ...]) -> bytes:
-    """By its source where there is one, which all releases of Python read alike, and by what it closes over."""
+    """By its source where there is one, which all releases of Python read alike, and by what it closes over. The
+    source of a decorated function is the decorator's, which closes over what it decorates."""
     try:
-        text = inspect.getsource(function).encode()
+        text = inspect.getsource(function.__code__).encode()
+        if function.__name__ == "<lambda>":  # a line may have several, which end in different places
+            text += str(max(end or 0 for *_, end in function.__code__.co_positions())).encode()
     except (OSError, TypeError):
         text = _code(function.__code__)
     cells = []

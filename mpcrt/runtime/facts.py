@@ -38,7 +38,8 @@ def of_compiled(compiled: Compiled, kinds: Mapping[int, Sequence[Any]], static: 
         who = (
             f"{call.owner} computes beforehand in plaintext" if call.visibility != "public" else "is computed in public"
         )
-        made.append((f"what {who}", digest((call.owner, call.visibility, call.leaves, call.key))))
+        made.append((f"what {who}", digest((call.owner, call.visibility, call.leaves, call.key, call.called))))
+    made.append(("what it gives", digest((compiled.structure, compiled.types))))
     inputs = tuple([(origin.leaf, origin.used, origin.key) for origin in compiled.origins])
     return [*made, ("where the inputs of the plan come from", digest(inputs))]
 

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import importlib.util
 import inspect
+import os
 import sys
 import sysconfig
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,25 +34,46 @@ def load(path: Path) -> ModuleType:
 
 def files_of(path: Path) -> dict[str, bytes]:
     """Digests of the program's source: its file under "", and by relative path what it has imported from its folder and
-    the folders in it, without installed packages and mpcrt. What a function imports later is not among them."""
-    path = Path(path).absolute()
-    root = path.parent
-    installed = {Path(sysconfig.get_paths()[key]).absolute() for key in ("stdlib", "platstdlib", "purelib", "platlib")}
-    installed.add(Path(__file__).absolute().parents[1])
-    found = {"": path}
+    the folders in it, without installed packages and mpcrt. What a function imports later is not among them.
+
+    A folder counts by every path that leads to it, since programs put either a link or what it stands for on sys.path.
+    """
+    folder = lru_cache(lambda path: [Path(os.path.abspath(path)), Path(path).resolve()])
+    path = Path(os.path.abspath(path))
+    roots = [*folder(path.parent), path.resolve().parent]
+    programs = {path, path.resolve(), folder(path.parent)[1] / path.name}
+    others = [sysconfig.get_paths()[key] for key in ("stdlib", "platstdlib", "purelib", "platlib")]
+    installed = {p for other in (*others, Path(__file__).parents[1]) for p in folder(other)}
+    found = {"": path.read_bytes()}
     for module in list(sys.modules.values()):
         file = getattr(module, "__file__", None)
         if not isinstance(file, str) or not file.endswith(".py"):
             continue
-        source = Path(file).absolute()
-        if source == path or not source.is_relative_to(root):
+        sources = [p / os.path.basename(file) for p in folder(os.path.dirname(os.path.abspath(file)))]
+        source, root = next(((s, r) for s in sources for r in roots if s.is_relative_to(r)), (None, None))
+        if source is None or root is None or not programs.isdisjoint(sources):
             continue
-        folders = [p for p in source.parents if p.is_relative_to(root)]
-        inside = {"site-packages", "dist-packages"}.intersection(source.relative_to(root).parts)
-        if inside or not installed.isdisjoint(source.parents) or any((p / "pyvenv.cfg").exists() for p in folders):
+        name = source.relative_to(root)
+        inside = {"site-packages", "dist-packages"}.intersection(name.parts)
+        if inside or not installed.isdisjoint(source.parents):
             continue
-        found[source.relative_to(root).as_posix()] = source
-    return {name: hashlib.sha256(file.read_bytes()).digest() for name, file in sorted(found.items())}
+        if any((root / p / "pyvenv.cfg").exists() for p in name.parents if p.parts):
+            continue
+        if (text := _text(source, module)) is not None:
+            found[name.as_posix()] = text
+    return {name: hashlib.sha256(text).digest() for name, text in found.items()}
+
+
+def _text(file: Path, module: ModuleType) -> bytes | None:
+    """A module's source, which may be in an archive; None where the file that it names does not exist."""
+    loader: Any = getattr(getattr(module, "__spec__", None), "loader", None)
+    try:
+        return file.read_bytes()
+    except OSError:
+        try:
+            return loader.get_data(module.__file__)
+        except (AttributeError, OSError):
+            return None
 
 
 def main_of(module: ModuleType, path: Path) -> Callable[..., Any]:

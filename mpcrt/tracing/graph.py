@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import numpy as np
 
 from mpcrt.errors import TraceError
@@ -82,28 +83,39 @@ def constant(value: Any, dtype: Any = None) -> Var:
 
 
 class Closures:
-    """The arrays that a function closes over. Each is published, so together they have at most CLOSURE_BYTES, except
-    those marked with `mpcrt.public` and those whose ids are in `allowed`."""
+    """The arrays and numbers that a function closes over. Each is published, so together with `given` bytes of constant
+    arguments they have at most CLOSURE_BYTES, except those marked with `mpcrt.public` and those whose ids are in
+    `allowed`. Equal numbers count once: many different ones are an array too."""
 
-    def __init__(self, allowed: frozenset[int] = frozenset()) -> None:
+    def __init__(self, allowed: frozenset[int] = frozenset(), given: int = 0) -> None:
         self._allowed = allowed
-        self._found: dict[int, Any] = {}
+        self._found: dict[Any, Any] = {}
+        self._total = given
 
-    def admit(self, value: Any, line: str) -> None:
-        """Raises TraceError, with the line, for one array too many."""
-        size = getattr(value, "nbytes", 0)
-        if not np.ndim(value) or id(value) in self._allowed or id(value) in self._found or is_public(value):
+    def admit(self, value: Any, line: str, what: str = "closes over") -> None:
+        """Raises TraceError, with the line, for one too many. `what`: what the function does with it."""
+        key = self._key(value)
+        if id(value) in self._allowed or key in self._found or is_public(value):
             return
-        self._found[id(value)] = value
-        total = sum(getattr(v, "nbytes", 0) for v in self._found.values())
-        if total > CLOSURE_BYTES:
-            shape, count = list(value.shape), len(self._found)
-            among = f", one of {count} arrays of {total} bytes in all" if count > 1 else ""
+        self._found[key] = value
+        shape, dtype = np.shape(value), getattr(value, "dtype", np.dtype(float))
+        size = int(np.prod(shape)) * dtype.itemsize
+        self._total += size
+        if self._total > CLOSURE_BYTES:
+            among = f", {self._total} with what else is published of this call" if self._total > size else ""
+            kind = f"an array {dtype}{list(shape)}" if shape else f"a number {dtype}"
             raise TraceError(
-                f"{line + ': ' if line else ''}the function closes over an array {value.dtype}{shape} of {size} "
+                f"{line + ': ' if line else ''}the function {what} {kind} of {size} "
                 f"bytes{among}, which would be published to every party; pass it as an argument of its owner, or wrap "
                 f"it in mpcrt.public (up to {CLOSURE_BYTES} bytes in all are published without)"
             )
+
+    @staticmethod
+    def _key(value: Any) -> Any:
+        dtype = getattr(value, "dtype", np.dtype(float))
+        if np.ndim(value) or not isinstance(dtype, np.dtype):
+            return id(value)
+        return dtype, np.asarray(value).tobytes()
 
 
 class Graph:
@@ -234,8 +246,17 @@ class Graph:
             from mpcrt.tracing import loops
 
             return loops.add(self, name, params, inputs, avals, line)
+        if join(*(v.visibility for v in inputs)) == PUBLIC:
+            self._public(name, params, avals, line)
         run = jaxprs.binder(eqn.primitive, params)
         return list(self.apply(name, inputs, avals, jaxprs.plain(params), line, run))
+
+    def _public(self, name: str, params: dict, avals: list, line: str) -> None:
+        """What is inside an equation whose results may be published, and what Python gives to it, count as closures."""
+        for value in jaxprs.constants(params):
+            self.closures.admit(value, line)
+        for shape, dtype in avals if jaxprs.calls_python(name, params) else ():
+            self.closures.admit(jax.ShapeDtypeStruct(shape, dtype), line, "takes from Python")
 
     def _cond(self, params: dict, inputs: list[Var], line: str) -> list[Var]:
         """The branch taken where the predicate is known; else every branch, and a selection among the results."""

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 
 from mpcrt.tracing.graph import Eqn, Graph, Var, party_of
-from mpcrt.tracing.keys import Key, node
+from mpcrt.tracing.keys import Key, node, of_library
 from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf, Unprepared
 
 
@@ -78,8 +78,9 @@ def read(env: dict, var: Var) -> Any:
     return env["leaves"][var.leaf] if var.leaf is not None else env[var]
 
 
-def key_of(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]) -> tuple[str, bool]:
-    """(a hash of what is computed: primitives, parameters, constants and order; whether that is all there is to it)."""
+def key_of(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]) -> tuple[str, bool, tuple]:
+    """(a hash of what is computed: primitives, parameters, constants and order; whether that is all there is to it; the
+    user's objects that it has by name alone)."""
     key = Key()
     numbers: dict[Var, int] = {}
 
@@ -95,4 +96,5 @@ def key_of(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]) -> tupl
         parts.append(node("eqn", [key.primitive(eqn.name, eqn.params), *map(use, eqn.inputs)]))
         for var in eqn.outputs:
             numbers[var] = len(numbers)
-    return node("computes", [*parts, *map(use, results)]).hex(), not key.held
+    made = node("computes", [*parts, *map(use, results)])
+    return made.hex(), not key.held, tuple(v for v in key.held if not of_library(v))

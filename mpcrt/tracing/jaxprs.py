@@ -73,6 +73,16 @@ def nested(params: dict) -> Iterator[Any]:
         yield from (v for v in (param if isinstance(param, tuple | list) else (param,)) if is_jaxpr(v))
 
 
+def constants(params: dict) -> Iterator[Any]:
+    """The arrays and numbers in what an equation runs."""
+    for jaxpr in nested(params):
+        body, own = closed(jaxpr)
+        yield from own
+        for eqn in body.eqns:
+            yield from (v.val for v in eqn.invars if is_literal(v))
+            yield from constants(eqn.params)
+
+
 def calls_python(name: str, params: dict) -> bool:
     """Whether a primitive calls Python back, in what it runs too."""
     inner = (eqn for jaxpr in nested(params) for eqn in closed(jaxpr)[0].eqns)

@@ -21,7 +21,7 @@ from mpcrt.tracing import jaxprs
 
 LIBRARIES = ("builtins", "jax", "jaxlib", "ml_dtypes", "numpy")
 RANDOM_KEYS = ("key<fry>", "key<rbg>", "key<urbg>")
-PLAIN = (type(None), bool, int, str, type(Ellipsis))
+PLAIN = (type(None), bool, str, type(Ellipsis))
 
 
 class Key:
@@ -34,6 +34,8 @@ class Key:
     def of(self, value: Any) -> bytes:
         """The hash of one value."""
         kind = type(value)
+        if kind is int:
+            return leaf("int", hex(value).encode())  # decimal digits of long ones are limited
         if kind in PLAIN:
             return leaf(kind.__name__, repr(value).encode())
         if kind is float:
@@ -78,7 +80,7 @@ class Key:
     def named(self, value: Any) -> bytes:
         """By name: all that there is to say of what a library holds under it; else the value is held too."""
         module, name = getattr(value, "__module__", ""), getattr(value, "__qualname__", "")
-        if not isinstance(module, str) or module.partition(".")[0] not in LIBRARIES or found(module, name) is not value:
+        if not of_library(value) or found(module, name) is not value:
             self.held.append(value)
             return leaf("held", type(value).__qualname__.encode(), str(name).encode())
         return leaf("named", module.encode(), name.encode())
@@ -146,6 +148,12 @@ def leaf(tag: str, *data: bytes) -> bytes:
 def node(tag: str, parts: Iterable[bytes]) -> bytes:
     """The hash of a tag and of parts that are hashes themselves."""
     return sha256(tag.encode() + b"\0" + b"".join(parts)).digest()
+
+
+def of_library(value: Any) -> bool:
+    """Whether a function or class is one of Python's, NumPy's or JAX's, which a release has alike everywhere."""
+    module = getattr(value, "__module__", "")
+    return isinstance(module, str) and module.partition(".")[0] in LIBRARIES
 
 
 def found(module: str, name: str) -> Any:

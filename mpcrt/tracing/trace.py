@@ -12,7 +12,7 @@ from mpcrt.plan.types import PUBLIC, SECRET
 from mpcrt.tracing import cures, hoist, jaxprs, rules  # noqa: F401  (rules register themselves)
 from mpcrt.tracing.graph import Closures, Graph, Var
 from mpcrt.tracing.lower import Lowering
-from mpcrt.tracing.types import Abstract, Public, Traced
+from mpcrt.tracing.types import Abstract, Public, Traced, is_public
 
 
 def trace(
@@ -23,18 +23,18 @@ def trace(
     parties: tuple[str, ...],
     static_argnums: Sequence[int] = (),
     mode: str = "owned",
-    allowed_constants: frozenset[int] = frozenset(),
 ) -> Traced:
     """The plan of `function(*args)` under plain JAX's semantics.
 
     `args`: a sequence of pytrees whose leaves are `Abstract`, `Public(array)`, or concrete arrays and scalars that
     every party has (constants). Arguments in `static_argnums` go to the function as they are. `mode="secret"` makes
-    every abstract leaf secret. `allowed_constants`: ids of closure arrays that may be published. Raises TraceError for
-    what has no plan, naming primitive and line; InputError for a leaf that JAX would cut.
+    every abstract leaf secret. Raises TraceError for what has no plan, naming primitive and line; InputError for a leaf
+    that JAX would cut.
     """
     static = {i % max(len(args), 1): args[i] for i in static_argnums}
     given = [a for i, a in enumerate(args) if i not in static]
     leaves, tree = jax.tree_util.tree_flatten(given, is_leaf=lambda x: isinstance(x, (Abstract, Public)))
+    known = [np.asarray(x) for x in leaves if not isinstance(x, (Abstract, Public))]
     leaves = [x.value if isinstance(x, Public) else x for x in leaves]
 
     def flat(*values):
@@ -50,7 +50,8 @@ def trace(
         raise cure from error
     here = cures.defined(function)
     body, consts = jaxprs.closed(jaxpr)
-    graph = Graph(tuple(parties), Closures(allowed_constants | {id(x) for x in leaves}))
+    closures = Closures(frozenset(map(id, leaves)), sum(a.nbytes for a in known if not is_public(a)))
+    graph = Graph(tuple(parties), closures)
     params, wires = parameters(body, leaves, mode)
     outputs = graph.inline(body, [graph.closure(c, here) for c in consts], params, near=here)
     low = Lowering(Builder(fraction), graph, wires)

@@ -72,7 +72,8 @@ class HoistedCall:
     `function` takes the concrete values of the flattened arguments `leaves`, in that order, and gives a list of NumPy
     arrays with `avals` (shape, dtype). `key` is a hash of what is computed, the same in every process. Where it is
     `complete`, equal keys and leaves give equal results; else the call runs something that has only a name in the key
-    (a Python function that JAX calls back), and what it gave once says nothing of the next time.
+    (a Python function that JAX calls back), and what it gave once says nothing of the next time. `called`: such things,
+    but for those of libraries.
     """
 
     owner: str
@@ -82,6 +83,7 @@ class HoistedCall:
     avals: tuple[tuple[tuple[int, ...], np.dtype], ...]
     key: str
     complete: bool
+    called: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from mpcrt.cluster import certificates
 from mpcrt.cluster.config import TlsFiles
@@ -159,11 +160,25 @@ def test_encrypted_keys(files):
     assert handshake(with_password("sesame"), files["bob"], "bob") == "alice"
 
 
-def test_intermediate_authorities_chain(files, tmp_path):
-    """A corporate chain: root -> intermediate -> party, the intermediate sent with the certificate."""
-    root = certificates.create_authority("root")
-    key = ec.generate_private_key(ec.SECP256R1())
+@pytest.mark.parametrize("length", [None, 0])
+def test_intermediate_authorities_chain(files, tmp_path, length):
+    """A corporate chain: root -> intermediate -> party, the intermediate sent with the certificate. A root whose path
+    length is 0 allows of none."""
+    key, root_key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     now = datetime.datetime.now(datetime.UTC)
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "root")])
+    top = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(root_key.public_key())
+        .serial_number(6)
+        .not_valid_before(now - datetime.timedelta(1))
+        .not_valid_after(now + datetime.timedelta(9))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=length), critical=True)
+        .sign(root_key, hashes.SHA256())
+    )
+    root = certificates.Authority(top, root_key)
     certificate = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "middle")]))
@@ -186,7 +201,8 @@ def test_intermediate_authorities_chain(files, tmp_path):
     (tmp_path / "leaf.key").write_bytes(leaf_key)
     whole = TlsFiles(tmp_path / "root.pem", tmp_path / "chain.pem", tmp_path / "leaf.key")
     bare = TlsFiles(tmp_path / "root.pem", tmp_path / "leaf.pem", tmp_path / "leaf.key")
-    assert certificates.problems(whole, "alice") == []
+    found = certificates.problems(whole, "alice")
+    assert found == [] if length is None else "path length constraint exceeded" in found[0]
     assert "is not signed by" in certificates.problems(bare, "alice")[0]
 
 
@@ -209,3 +225,30 @@ def test_an_authority_that_is_missing_or_mixed_up(tmp_path):
     shutil.copy(tmp_path / "two" / "ca.key", tmp_path / "ca.key")
     with pytest.raises(ConfigError, match=r"ca\.key is not the key of ca\.pem"):
         certificates.read_authority(tmp_path)
+
+
+@pytest.mark.parametrize("purpose", ["SERVER_AUTH", "CLIENT_AUTH", "CODE_SIGNING"])
+def test_a_certificate_that_peers_would_refuse_is_said_at_home(files, tmp_path, purpose):
+    """A server's certificate is the common mistake: a party dials too. What TLS itself looks at is asked of it."""
+    authority, key = certificates.read_authority(tmp_path), ec.generate_private_key(ec.SECP256R1())
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([]))
+        .issuer_name(authority.certificate.subject)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("alice")]), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([getattr(ExtendedKeyUsageOID, purpose)]), critical=False)
+        .sign(authority.key, hashes.SHA256())
+    )
+    own = files["alice"]
+    assert certificates.problems(own, "alice") == []
+    own.certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    own.key.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    (problem,) = certificates.problems(own, "alice")
+    assert "unsuitable certificate purpose" in problem and "for server and client authentication" in problem

@@ -311,7 +311,9 @@ def test_endpoints():
     assert Endpoint.parse("localhost:1").loopback and Endpoint.parse("[::1]:1").loopback
     assert not Endpoint.parse("example.org:1").loopback and not Endpoint.parse("0.0.0.0:1").loopback
     assert Endpoint.parse("[::]:1").wildcard
-    for bad in ("[::1", "[:::]:1", "a b:1", ":1", "host:", "host:-1", "::1:9101", "9:30", "1.2.3:1", "1.2.3.400:1"):
+    for bad in ("[::1", "[:::]:1", "a b:1", ":1", "host:", "host:-1", "::1:9101", "9:30", "1.2.3:1", "1.2.3.400:1",
+                "0x7f.1:1", "0x7f000001:1", "1.2.3.0x4:1", "a.7:1", "a..b:1", ".a:1", "-:1", "a.-b:1", "a" * 64 + ":1",
+                "abc." * 64 + "d:1"):  # fmt: skip
         with pytest.raises(ValueError):
             Endpoint.parse(bad)
 
@@ -320,11 +322,21 @@ def test_endpoints():
     "written",
     [
         "{address: [::1]:9101}", "{address: ::1:9101}", "\n    address: [::1]:9101", "{address: fe80::1:9101}",
-        '{address: "::1:9101"}', "\n    listen: [fe80::1%eth0]:9101",
+        '{address: "::1:9101"}', "\n    listen: [fe80::1]:9101",
     ],
 )  # fmt: skip
 def test_an_ipv6_address_without_quotes_gets_a_hint(written):
-    with pytest.raises(ConfigError, match=r'"\[.*::1.*\]:9101"|: "::1:9101"'):
+    with pytest.raises(ConfigError, match=r'"\[.*::1.*\]:9101"'):
         configs.loads(GOOD.replace("{address: 127.0.0.1:9101}", written))
     quoted = configs.loads(GOOD.replace("{address: 127.0.0.1:9101}", '{address: "[::1]:9101"}'))
     assert quoted.parties["alice"].address == configs.Endpoint("::1", 9101)
+
+
+def test_an_address_with_a_space_gets_a_hint():
+    with pytest.raises(ConfigError, match=r"an address has no space: address: 127\.0\.0\.1:9101"):
+        configs.loads(GOOD.replace("127.0.0.1:9101", "127.0.0.1: 9101"))
+
+
+def test_text_that_cannot_be_sent_is_refused():
+    with pytest.raises(ConfigError, match="name: holds half a character"):
+        configs.loads('name: "\\ud800"\n' + GOOD.partition("\n")[2])

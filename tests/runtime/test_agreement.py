@@ -1,8 +1,11 @@
 """What parties compare of a call beside its plan, and of the program before the first call."""
 
+import argparse
+import array
 import collections
 import dataclasses
 import enum
+import fractions
 import functools
 import hashlib
 import os
@@ -10,6 +13,7 @@ import pathlib
 import subprocess
 import sys
 import types
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -109,6 +113,41 @@ def test_published_floats_are_compared_by_what_they_are_made_of(world):
     )
     for engine in made.engines.values():
         assert engine.link.statistics.total("sent", kind=Kind.PUBLISH).messages == 0
+
+
+@pytest.mark.parametrize("kind", ["a function", "a partial", "a closure"])
+def test_functions_that_jax_calls_back_are_compared(world, kind):
+    """By their source and what they close over; their names may be the same."""
+    given = {
+        "a function": (lambda v: v * 2, lambda v: v * 3),
+        "a partial": (functools.partial(np.multiply, 2), functools.partial(np.multiply, 3)),
+        "a closure": tuple([(lambda v, n=n: v * n) for n in (2, 3)]),
+    }
+    first, second = given[kind]
+    if kind == "a function":
+        second = lambda v: v * 3  # noqa: E731
+
+    def program(session):
+        call = at("alice", first, second)(session)
+        w = alice(lambda: np.ones(6, np.float32))()
+        shape = jax.ShapeDtypeStruct((6,), np.float32)
+        return spu(lambda x, w: w * jax.pure_callback(call, shape, x))(rows(), w).to(bob)
+
+    made = world(program)
+    assert any("what bob computes beforehand" in str(e) for e in made.failures.values()), made.failures
+    assert made.engines["bob"].link.statistics.total("sent", kind=Kind.INPUT).messages == 0
+
+
+def test_what_a_secure_function_gives_is_compared(world):
+    """The names in it are in no plan."""
+
+    def program(session):
+        name = at("alice", "mean", "sum")(session)
+        w = alice(lambda: np.ones(6, np.float32))()
+        return spu(lambda x, w: {name: x * w})(rows(), w).to(bob)
+
+    made = world(program)
+    assert any("what it gives differs" in str(e) for e in made.failures.values()), made.failures
 
 
 @pytest.mark.parametrize(
@@ -220,6 +259,27 @@ def shifted(x, n=0):
     return x + n
 
 
+def once(function):
+    @functools.wraps(function)
+    def made(x):
+        return function(x) * 1
+
+    return made
+
+
+def twice(function):
+    @functools.wraps(function)
+    def made(x):
+        return function(x) * 2
+
+    return made
+
+
+class Flags(enum.Flag):
+    ONE = 1
+    TWO = 2
+
+
 class Opaque:
     pass
 
@@ -232,6 +292,13 @@ VALUES = [
     np.zeros((3, 2)), np.zeros((0, 3)), np.array(["a", None], object), np.array("2024-01-01", "M8[D]"),
     slice(1, 2), range(3), range(4), adder(1), adder(2), shifted, functools.partial(shifted, n=1),
     functools.partial(shifted, n=2), Opaque(), jax.random.key(0), jax.random.key(1), [Opaque(), 1], [Opaque(), 2],
+    lambda x: x + 1, lambda x: x + 2, once(shifted), twice(shifted),
+    Flags(0), Flags.ONE, Flags.ONE | Flags.TWO, enum.Enum("Choice", "TWO ONE").ONE,
+    10**5000, 10**5000 + 1, fractions.Fraction(1, 3), fractions.Fraction(1, 10**5000), complex(1, -0.0),
+    np.ma.array([1, 2], mask=[0, 1]), np.ma.array([1, 2], mask=[1, 0]), collections.deque([1]), collections.deque([2]),
+    array.array("d", [1]), array.array("d", [2]), memoryview(b"1"), memoryview(b"2"), {1: 1}.values(), {1: 2}.values(),
+    collections.UserList([1]), collections.UserList([2]), types.SimpleNamespace(a=1), types.SimpleNamespace(a=2),
+    argparse.Namespace(a=1), argparse.Namespace(a=2), slice(Opaque()), slice(Opaque(), 1),
 ]  # fmt: skip
 
 
@@ -417,3 +484,43 @@ def test_source_files_are_the_programs_own(tmp_path, monkeypatch):
     assert list(found) == ["", "helper.py", "package/net.py"]
     assert found[""] == hashlib.sha256(b"work/program.py").digest()
     assert list(programs.files_of(pathlib.Path(programs.__file__))) == [""], "mpcrt's release is compared instead"
+    (tmp_path / "work/pyvenv.cfg").write_text("")
+    assert list(programs.files_of(program)) == list(found), "the program's folder may be an environment's itself"
+
+
+LINKED = """
+import sys, zipfile
+from pathlib import Path
+folder = Path(__file__).parent
+sys.path[:0] = [str(folder.resolve() / "lib"), str(folder / "archive.zip")]
+(folder / "made.py").write_text("")
+import inner, zipped, shared, made, spaces.deep
+(folder / "made.py").unlink()
+sys.modules["told"] = type(sys)("told")
+sys.modules["told"].__file__ = "told.py"
+"""
+
+
+@pytest.mark.parametrize("start", ["real/program.py", "link/program.py", "real/lib/../program.py", "program.py"])
+def test_source_files_do_not_depend_on_how_the_program_was_started(tmp_path, start):
+    """Through links, with dots, from its folder; what is in an archive counts, what is gone does not."""
+    files = {"real/program.py": LINKED, "real/lib/inner.py": "", "elsewhere/shared.py": "", "real/spaces/deep.py": ""}
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "real/shared.py").symlink_to(tmp_path / "elsewhere/shared.py")
+    with zipfile.ZipFile(tmp_path / "real/archive.zip", "w") as archive:
+        archive.writestr("zipped.py", "Z = 1")
+    code = (
+        "import pathlib, sys\nfrom mpcrt.runtime import programs\npath = pathlib.Path(sys.argv[1])\n"
+        "programs.load(path)\nprint(sorted(programs.files_of(path)))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, start], capture_output=True, text=True, timeout=120,
+        cwd=tmp_path / "real" if start == "program.py" else tmp_path,
+        env=dict(os.environ) | {"PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    names = ["", "archive.zip/zipped.py", "lib/inner.py", "shared.py", "spaces/deep.py"]
+    assert done.stdout.strip() == str(names)

@@ -118,6 +118,13 @@ def test_a_signal_in_a_run_ends_it_everywhere(world):
         assert process.returncode == 3 and "dealer failed in the run" in err.splitlines()[-1], err
 
 
+def test_its_own_key_is_looked_at_before_anybody_is_dialled(world):
+    (world.place / "dealer.key").chmod(0o644)
+    process = world.mpcrt("dealer", "cluster.yaml")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "run chmod 600" in err and len(err.splitlines()) == 1, err
+
+
 @pytest.mark.parametrize(
     ("party", "said"), [("alice", "alice is no dealer of cluster.yaml"), ("dalr", "no party 'dalr'")]
 )

@@ -350,6 +350,17 @@ def test_rule_9_large_arguments_that_nobody_owns_are_refused_unless_public(world
     assert abs(float(y) - float(want)) <= sum(np.size(leaf) for leaf in jax.tree.leaves(given)) * STEP
 
 
+def test_rule_9_many_numbers_are_an_array_too(world):
+    numbers = [float(n) for n in range(9000)]
+
+    def function(x, w):
+        return x[0, 0] * jnp.sum(jnp.asarray(w))
+
+    made = world(lambda session: spu(function)(rows(), numbers).to(bob))
+    assert any("function() has arguments of 72000 bytes" in str(e) for e in made.failures.values())
+    world(lambda session: spu(function)(rows(), mpcrt.public(numbers)).to(bob)).check()
+
+
 def test_rule_11_dropped_handles_are_released_with_a_later_call(world):
     def program(session):
         for _ in range(5):

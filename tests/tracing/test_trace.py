@@ -256,12 +256,45 @@ def test_closures_are_counted_together_and_each_once():
         return x
 
     x = abstract(np.ones(90, np.float32))
-    with pytest.raises(TraceError, match=r"one of 3 arrays of 97200 bytes in all.*mpcrt.public"):
+    with pytest.raises(TraceError, match=r"of 32400 bytes, 97200 with what else is published.*mpcrt.public"):
         traced(function, x)
     layers[1:] = layers[:1] * 2
     assert traced(function, x).plan.nodes
     layers[1:] = [np.full((90, 90), 1, np.float32), Public(layers[0] + 1)]
     assert traced(function, x).plan.nodes
+
+
+TABLE = np.arange(40000, dtype=np.float32).reshape(200, 200)
+NUMBERS = [float(v) for v in TABLE.reshape(-1)[:20000]]
+inside = jax.jit(lambda: jnp.asarray(TABLE))
+PUBLISHED_BY_OTHER_WAYS = {
+    "numbers one by one": lambda x: x[0] * jnp.stack(NUMBERS),
+    "in a scan of constants": lambda x: x @ lax.scan(lambda c, _: (c, inside()), 0.0, None, length=1)[1][0],
+    "in a while of constants": lambda x: x @ lax.fori_loop(0, 3, lambda _, c: c + inside(), jnp.zeros((200, 200))),
+    "in a map of constants": lambda x: x @ lax.map(lambda i: inside()[i], jnp.arange(200)),
+    "in a branch": lambda x: x @ lax.cond(x[0] > 0, inside, lambda: jnp.zeros((200, 200))),
+    "a callback's": lambda x: x @ jax.pure_callback(lambda: TABLE, jax.ShapeDtypeStruct((200, 200), jnp.float32)),
+}
+
+
+@pytest.mark.parametrize("case", PUBLISHED_BY_OTHER_WAYS)
+def test_what_is_published_counts_wherever_it_is_written(case):
+    with pytest.raises(TraceError, match=r"test_trace.py:\d+: the function .*mpcrt.public"):
+        traced(PUBLISHED_BY_OTHER_WAYS[case], abstract(np.ones(200, np.float32)))
+
+
+def test_constant_arguments_and_closures_are_counted_together():
+    table, x = np.arange(15000, dtype=np.float32), abstract(np.ones(200, np.float32))
+    with pytest.raises(TraceError, match="of 60000 bytes, 120000 with what else is published of this call"):
+        traced(lambda x, given: x[0] * given + x[1] * table, x, table + 1)
+    assert traced(lambda x, given: x[0] * given + x[1] * table, x, Public(table + 1)).plan.nodes
+
+
+def test_equal_numbers_count_once_and_what_an_owner_computes_is_not_published():
+    x = abstract(np.ones(200, np.float32))
+    assert traced(lambda x: jnp.stack([x[0] * jnp.float32(0.5) for _ in range(100)] * 200), x).plan.nodes
+    mine = abstract(np.ones(200, np.float32), "private(bob)")
+    assert traced(lambda x: lax.scan(lambda c, _: (c @ inside(), None), x, None, length=2)[0], mine).hoisted
 
 
 # -- errors
