@@ -250,6 +250,18 @@ def test_a_call_within_a_call_does_not_wait_for_itself():
             inner(x)
 
 
+def test_a_cluster_whose_parties_are_still_starting_can_be_cancelled_and_closed():
+    """As by an interrupt in its first call: the engine still tells the others why it leaves when the link is closed."""
+    cluster = mpcrt.LocalCluster(parties=2, tls="off")
+    cluster.start()
+    assert cluster._started is not None
+    cluster._started.cancel("enough")
+    time.sleep(0.3)
+    before = time.monotonic()
+    cluster.close()
+    assert time.monotonic() - before < 5
+
+
 def test_close_in_another_thread_ends_a_call():
     cluster, caught = mpcrt.LocalCluster(parties=2, tls="off"), []
 
