@@ -19,7 +19,6 @@ from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.protocols import cost
 from mpcrt.runtime import facts, trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
-from mpcrt.runtime.commands import Ahead
 from mpcrt.runtime.placements import short_name
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ class Origin:
 @dataclass(eq=False)
 class Compiled:
     """A traced and scheduled function. `published` keeps the wires of public constants, which depend on no value.
-    `last`: the wires that it was last run on, and those it gave; `ahead`: what was dealt for its next run."""
+    `last`: the wires that it was last run on, and those it gave."""
 
     traced: Traced
     schedule: Schedule
@@ -56,7 +55,6 @@ class Compiled:
     facts: list[facts.Fact] = field(default_factory=list)
     constants: dict[int, Any] = field(default_factory=dict)
     last: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    ahead: Ahead | None = None
 
     @cached_property
     def fingerprint(self) -> str:

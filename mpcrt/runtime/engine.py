@@ -37,7 +37,7 @@ from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.moves import Moves
 from mpcrt.runtime.pipeline import Pipeline
 from mpcrt.runtime.profile import Profile
-from mpcrt.runtime.refusals import Skipped, digest, kind_of, refused_by
+from mpcrt.runtime.refusals import Skipped, digest, failed_beforehand, kind_of, refused_by
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code
 from mpcrt.runtime.values import Value, Wire, flatten_result, owner_of, parts, replaced
@@ -171,16 +171,18 @@ class Engine:
             yield from self._dispatch(call)
         except Skipped as skipped:
             self._skip(call, skipped.error, skipped.culprit)
-        except MpcrtError as error:
-            kind = kind_of(error)
-            if kind is None or call.number <= self._announced:
+        except Exception as found:
+            if call.number <= self._announced:
+                raise
+            error = found if isinstance(found, MpcrtError) else failed_beforehand(found, call.name, call.number)
+            if (kind := kind_of(error)) is None:
                 raise
             # others may be waited for before they know of their own
             self.announce(call, [commands.Fail(kind, digest(error))])
             try:
                 self.agree(call)
             except DisagreementError:
-                log.error("%s (call %d) fails here: %s", call.name, call.number, error)
+                log.error("%s (call %d) fails here: %s", call.name, call.number, error, exc_info=error.__cause__)
                 raise
             self._skip(call, error, "")
 
@@ -303,13 +305,13 @@ class Engine:
                 result = programs.awaited(call.function(*args, **kwargs))
         except SystemExit as end:
             said = f"sys.exit({end.code!r})" if end.code is None or isinstance(end.code, int) else "sys.exit()"
-            log.error("%s() called sys.exit (call %d)", call.name, call.number, exc_info=below(end))
+            log.error("%s() called sys.exit (call %d)", call.name, call.number, exc_info=programs.below(end))
             raise UserFunctionError(
                 f"{call.name}() ended with {said} in call {call.number}; a party function returns or raises, and "
                 "main() ends the run, at every party alike"
             ) from end
         except BaseException as error:
-            log.error("%s() failed (call %d)", call.name, call.number, exc_info=below(error))
+            log.error("%s() failed (call %d)", call.name, call.number, exc_info=programs.below(error))
             if isinstance(error, MpcrtError):
                 raise
             raise UserFunctionError(
@@ -342,13 +344,14 @@ class Engine:
             self.up.send(peer, Address(Kind.META, value.number), data)
 
     def _inject(self, call: calls.Inject) -> None:
+        call.result.ownerless, mine = True, call.placement.name == self.session.me
+        if mine:
+            self.set_plain(call.result, call.tree, call.name)
         self.announce(call)
-        call.result.ownerless = True
-        if call.placement.name != self.session.me:
+        if mine:
+            self._send_meta(call.result, self._others)
+        else:
             self._pending[call.number] = call.result
-            return
-        self.set_plain(call.result, call.tree, call.name)
-        self._send_meta(call.result, self._others)
 
     def need_program(self, names: Sequence[str]) -> None:
         """Raise UsageError for a party that runs without the program."""
@@ -393,8 +396,3 @@ def failure_of(error: BaseException, me: str, name: str, number: int) -> Failure
     reason = str(error) if isinstance(error, PeerLost | LinkError | DisagreementError) else ""
     code = exit_code(error) if culprit == me else type(error).exit_code if isinstance(error, MpcrtError) else 1
     return Failure(culprit, name, number, code, reason)
-
-
-def below(error: BaseException) -> BaseException:
-    """The error with the user's part of its traceback: it starts below the engine's frame."""
-    return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from mpcrt.errors import ProtocolError
 from mpcrt.plan.schedule import Schedule
 from mpcrt.plan.types import Type
 from mpcrt.protocols import Dealer, Keys, Online, Work, provide, receive
-from mpcrt.runtime.commands import Publish, Reveal, Run, Share
+from mpcrt.runtime.commands import Ahead, Publish, Reveal, Run, Share
 from mpcrt.runtime.hello import Roster
 from mpcrt.runtime.profile import Profile
 from mpcrt.transport.link import Address, Kind, Link
@@ -22,12 +22,15 @@ from mpcrt.transport.link import Address, Kind, Link
 if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
 
+AHEAD_RUNS = 16
+"""Runs that may be dealt before they are called, at a time: what was dealt fills the inboxes until they come."""
+
 
 @dataclass(slots=True)
 class Dealt:
-    """A run of a plan that was dealt before it was called; `outputs`, at the dealer: the masks of its outputs."""
+    """A run of a plan that is dealt before it is called; `outputs`, at the dealer: the masks of its outputs."""
 
-    step: int
+    ahead: Ahead
     outputs: list[Any] = field(default_factory=list)
 
 
@@ -44,7 +47,7 @@ class Devices:
         keys = Keys(link.name, roster.nonce, roster.seeds)
         self._readers: dict[str, Any] = {}
         self._wires: dict[tuple[str, int], Any] = {}
-        self._ahead: dict[tuple[str, str], Dealt] = {}
+        self._ahead: OrderedDict[tuple[str, str], Dealt] = OrderedDict()
         self._vain: deque[tuple[Online, int]] = deque()
         self.started = self.ended = 0.0
         self.rounds_under_way = 0
@@ -94,13 +97,43 @@ class Devices:
         if self.takes_part(command.device):
             self._wires[command.device, command.wire] = words
 
-    def run(self, command: Run, schedule: Schedule, started: float | None = None) -> Work[None]:
-        """Runs the plan; returns when this process's part is done. `started`: when the call began, if before."""
+    def expected(self, device: str, fingerprint: str) -> Ahead | None:
+        """The run of a plan that is dealt before it is called, if there is one."""
+        dealt = self._ahead.get((device, fingerprint))
+        return None if dealt is None else dealt.ahead
+
+    def foreseen(self, command: Run) -> Dealt | None:
+        """What was dealt for a run before it was called. To be asked once of each run, in the order in which they are
+        called, not that in which they are run: it also notes what the run foresees, and what was dealt in vain."""
+        key = command.device, command.fingerprint
+        dealt = self._ahead.pop(key, None)
+        if dealt is not None and dealt.ahead.step != command.step:
+            self._in_vain(command.device, dealt)
+            dealt = None
+        if command.ahead is not None:
+            self._ahead[key] = Dealt(command.ahead)
+            if len(self._ahead) > AHEAD_RUNS:
+                (device, _), oldest = self._ahead.popitem(last=False)
+                self._in_vain(device, oldest)
+        while self._vain and self._link.arrived(*self._vain[0][0].dealt(self._vain[0][1])):
+            reader, step = self._vain.popleft()
+            reader.drop_corrections(step)
+        return dealt
+
+    def _in_vain(self, device: str, dealt: Dealt) -> None:
+        reader = self._readers.get(device)
+        if isinstance(reader, Online):
+            self._vain.append((reader, dealt.ahead.step))
+
+    def run(
+        self, command: Run, schedule: Schedule, dealt: Dealt | None = None, started: float | None = None
+    ) -> Work[None]:
+        """Runs the plan; returns when this process's part is done. `dealt`: what `foreseen` gave. `started`: when the
+        call began, if before."""
         reader = self._readers.get(command.device)
         if reader is None:
             return
         wires = [self.wire(command.device, number) for number in command.inputs]
-        dealt = self._foreseen(command, reader)
         self.started = time.monotonic() if started is None else started
         self.rounds_under_way += schedule.rounds
         if isinstance(reader, Online) and (command.offline or dealt is not None):
@@ -122,26 +155,6 @@ class Devices:
             following = [self.wire(command.device, number) for number in command.ahead.inputs]
             foreseen = self._ahead[command.device, command.fingerprint]
             foreseen.outputs = reader.run(command.ahead.step, schedule, following, offline=True)
-
-    def _foreseen(self, command: Run, reader: Any) -> Dealt | None:
-        """What was dealt for this run before it was called, if anything was; what was dealt in vain is dropped."""
-        key = command.device, command.fingerprint
-        dealt = self._ahead.pop(key, None)
-        if command.ahead is not None:
-            self._ahead[key] = Dealt(command.ahead.step)
-        if dealt is not None and dealt.step == command.step:
-            return dealt
-        if dealt is not None and isinstance(reader, Online):
-            self._vain.append((reader, dealt.step))
-        while self._vain and self._link.arrived(*self._vain[0][0].dealt(self._vain[0][1])):
-            in_vain, step = self._vain.popleft()
-            in_vain.drop_corrections(step)
-        return None
-
-    def foresees(self, command: Run) -> bool:
-        """Whether a run has the step of one that was dealt before it was called."""
-        dealt = self._ahead.get((command.device, command.fingerprint))
-        return dealt is not None and dealt.step == command.step
 
     def reveal(self, command: Reveal) -> Work[np.ndarray | None]:
         """The words, at a receiver. The first step, which waits for nothing, sends this party's part."""

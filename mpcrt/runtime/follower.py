@@ -95,8 +95,8 @@ class Service:
     def _execute(self, command: Command) -> None:
         assert not isinstance(command, End | Fail)
         # masks are drawn at (step, ...): a number used twice would use them twice
-        foreseen = isinstance(command, Run) and self._devices.foresees(command)
-        if command.step <= self._step and not foreseen:
+        dealt = self._devices.foreseen(command) if isinstance(command, Run) else None
+        if command.step <= self._step and dealt is None:
             raise ProtocolError(f"call {self.number} has step {command.step} after step {self._step}")
         self._step = max(self._step, command.step)
         if isinstance(command, Run) and command.ahead is not None:
@@ -122,7 +122,7 @@ class Service:
                 execute = self._devices.share if isinstance(command, Share) else self._devices.publish
                 execute(command, None)  # type: ignore[arg-type]
             case Run():
-                to_the_end(self._devices.run(command, self._schedule(command)))
+                to_the_end(self._devices.run(command, self._schedule(command), dealt))
                 log.debug("call %d: ran plan %s", self.number, command.fingerprint[:8])
             case Reveal():
                 if any(r not in self._config.parties for r in command.receivers):

@@ -63,6 +63,7 @@ class LocalCluster:
         self._started: Started | None = None
         self._finalizer: weakref.finalize | None = None
         self._lock = threading.Lock()
+        self._caller = 0  # the thread that has it
         self._calls, self._calling, self._ended, self._closed = 0, "", "", False
 
     # -- life
@@ -110,16 +111,18 @@ class LocalCluster:
         started, self._closed = self._started, True
         if started is None or started.pid != os.getpid():
             return
-        if not self._lock.acquire(blocking=False):
+        held = self._lock.acquire(blocking=False)
+        if not held:
             started.cancel("the LocalCluster was closed while a call ran")
-            self._lock.acquire()
+            held = not self._within_call() and self._lock.acquire()
         try:
             self._started = None
             started.finish()
             if self._finalizer is not None:
                 self._finalizer.detach()
         finally:
-            self._lock.release()
+            if held:
+                self._lock.release()
 
     def _require_usable(self) -> None:
         remedy = "make another one with mpcrt.LocalCluster(...)"
@@ -139,12 +142,16 @@ class LocalCluster:
     def _call(self, name: str):
         """One call at a time. What ends the cluster within it is remembered; an interrupt ends it."""
         self._require_usable()  # before the lock: in a forked child nobody would ever release it
+        if self._within_call():
+            raise UsageError(f"{name} is called within a call of the same LocalCluster; let that end first")
         with self._lock:
-            session = self.start()
-            session.thread = threading.get_ident()
-            self._calls += 1
-            where = f"in call {self._calls}, {name}"
+            session, where = None, ""
             try:
+                self._caller = threading.get_ident()
+                session = self.start()
+                session.thread = self._caller
+                self._calls += 1
+                where = f"in call {self._calls}, {name}"
                 yield session
             except MpcrtError as error:
                 raise self._explained(error) from None
@@ -153,8 +160,15 @@ class LocalCluster:
                     self._started.cancel(f"interrupted by {type(error).__name__}")
                 raise
             finally:
-                if session.failure is not None:
+                self._caller = 0
+                if session is not None and session.failure is not None:
                     self._ended = self._ended or where
+
+    def _within_call(self) -> bool:
+        """Whether this thread runs a call, as in a function that is traced or a signal's handler: it would wait for
+        itself."""
+        started, here = self._started, threading.get_ident()
+        return here == self._caller or (started is not None and here == started.session.busy_thread)
 
     # -- what it is for
 
@@ -175,6 +189,8 @@ class LocalCluster:
         static = placements.Static.of(static_argnums, static_argnames)
 
         def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+            if self._started is not None and self._started.session.tracing(placements.Spu(name)):
+                return function(*args, **kwargs)  # a part of the function that calls it
             with self._call(f"{placements.short_name(function)}()") as session:
                 return secure(session, placements.Spu(name), function, static, args, kwargs)
 

@@ -106,3 +106,8 @@ def call_main(main: Callable[..., Any], arguments: Sequence[str]) -> None:
 def awaited(result: Any) -> Any:
     """What a function gave; where that is a coroutine, what it comes to in an event loop of its own."""
     return asyncio.run(result) if inspect.iscoroutine(result) else result
+
+
+def below(error: BaseException) -> BaseException:
+    """The error with the user's part of its traceback: it starts below the engine's frame."""
+    return error.with_traceback(error.__traceback__.tb_next if error.__traceback__ else None)

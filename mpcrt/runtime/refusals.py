@@ -40,3 +40,14 @@ def refused_by(party: str, kind: str, name: str, number: int) -> MpcrtError:
     error = KINDS[kind](f"{party} cannot give its input of {name}() (call {number}: {kind}); its own log has the cause")
     error.exit_code = PeerLost.exit_code
     return error
+
+
+def failed_beforehand(cause: Exception, name: str, number: int) -> MpcrtError:
+    """An error that is not mpcrt's own, as that of a call that was not announced yet: a program's code runs where
+    arguments are taken apart, put together and compared."""
+    error = UserFunctionError(
+        f"{name}() failed in call {number} before anything of it was shared: {type(cause).__name__}; the traceback is "
+        "in this log"
+    )
+    error.__cause__ = cause
+    return error

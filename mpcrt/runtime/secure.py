@@ -106,9 +106,11 @@ class SecureCalls:
         call.light, call.sure, call.provided = compiled.light, not new, not asked
         if call.sure:
             self._describe(call, compiled, made)
+        dealt = None if new else self._engine.devices.foreseen(run)  # before any later call is announced
         yield self._engine.agreement(call) if new else at_once
         if new:
             self._engine.agree(call, refusal)
+            dealt = self._engine.devices.foreseen(run)  # it is not skipped
             call.sure = True
             if unknown:
                 self._ship(call, compiled)
@@ -117,7 +119,7 @@ class SecureCalls:
             started = time.monotonic()
         call.provided = True
         try:
-            yield from self._engine.devices.run(run, compiled.schedule, started)
+            yield from self._engine.devices.run(run, compiled.schedule, dealt, started)
         except ProtocolError:
             self._engine.agree(call)
             raise
@@ -127,14 +129,14 @@ class SecureCalls:
     def _command(self, device: str, compiled: Compiled, wires: list[Wire], made: list[Wire], new: bool) -> Run:
         """The command; as the last run foresaw it, where that has come true."""
         numbers, outputs = tuple([w.number for w in wires]), tuple([w.number for w in made])
-        foreseen, compiled.ahead = compiled.ahead, None
+        foreseen, ahead = self._engine.devices.expected(device, compiled.fingerprint), None
         step = foreseen.step if foreseen is not None and foreseen.inputs == numbers else self._engine.step()
         following = compiled.follows(numbers, outputs)
         likely = self._session.dealt_ahead and not new and 0 < compiled.dealer_bytes and compiled.light
         if following is not None and likely:
-            compiled.ahead = Ahead(self._engine.step(), following)
+            ahead = Ahead(self._engine.step(), following)
         digest, offline = compiled.schedule.digest, self._session.offline
-        return Run(device, step, compiled.fingerprint, digest, numbers, outputs, offline, compiled.ahead)
+        return Run(device, step, compiled.fingerprint, digest, numbers, outputs, offline, ahead)
 
     def _describe(self, call: calls.SecureCall, compiled: Compiled, made: list[Wire]) -> None:
         """What the call gives, told before it has run."""

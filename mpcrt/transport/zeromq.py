@@ -130,22 +130,22 @@ class ZmqLink(Link):
             message_limit=self._message_limit, inbox_limit=self._inbox_limit, descriptor=descriptor,
         )  # fmt: skip
         self._turn.wake = self._board.switch.wake
-        try:
-            with self._turn:
+        with self._turn:
+            try:
                 if hello is not None:
                     for peer in self.peers:
                         self.send(peer, _HELLO, hello(peer))
                 self._come_up(self._board, time.monotonic() + self._connect, heard)
                 self._watcher.start()
-        except BaseException as error:
-            if isinstance(error, LinkError | DisagreementError | PeerLost):
-                self._board.abort(Failure(error.peer, "", 0, error.exit_code, str(error)))
-                if not isinstance(error, PeerLost):  # others may be about to come up
-                    self._farewell(self._board, error.peer, OPEN_FAREWELL)
-            elif isinstance(error, PeerFailed):
-                self._farewell(self._board, error.reporter, OPEN_FAREWELL)
-            self._release(self._board)
-            raise
+            except BaseException as error:
+                if isinstance(error, LinkError | DisagreementError | PeerLost):
+                    self._board.abort(Failure(error.peer, "", 0, error.exit_code, str(error)))
+                    if not isinstance(error, PeerLost):  # others may be about to come up
+                        self._farewell(self._board, error.peer, OPEN_FAREWELL)
+                elif isinstance(error, PeerFailed):
+                    self._farewell(self._board, error.reporter, OPEN_FAREWELL)
+                self._release(self._board)
+                raise
 
     def _farewell(self, board: Switchboard, culprit: str, seconds: float) -> None:
         """Give those without a connection now a moment to learn why this party leaves."""

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from mpcrt.cluster import config as configs
-from mpcrt.cluster.config import Party
+from mpcrt.cluster.config import ClusterConfig, Party
 from mpcrt.cluster.sockets import close_all, free_ports_cluster
 from mpcrt.errors import UserFunctionError
 from mpcrt.runtime import current, main
@@ -48,11 +48,12 @@ def run_world(
     workers: tuple[str, ...] = (),
     versions: dict[str, str] | None = None,
     clusters: dict[str, Any] | None = None,
+    config: ClusterConfig | None = None,
     idle: float = 20.0,
     tamper: dict[str, Any] | None = None,
 ) -> World:
     """Run `program(session)` (or one a party) at every party in a thread, the dealer in another."""
-    config = configs.local(parties, tls="off")
+    config = config or configs.local(parties, tls="off")
     config = config.replace(parties={**config.parties, **{name: Party() for name in outside}})
     network = MemoryNetwork(config.names, idle=idle)
     world = World()

@@ -180,6 +180,88 @@ def test_an_interrupted_call_cancels_the_work_and_closes_soon():
     assert not gone(pids, 0.0)
 
 
+class Unwilling:
+    """A pytree that cannot be put together again."""
+
+
+def unflatten(_, children):
+    raise RuntimeError("unwilling")
+
+
+jax.tree_util.register_pytree_node(Unwilling, lambda _: ((np.ones(3, np.float32),), None), unflatten)
+
+
+class Worse:
+    """A pytree that cannot be taken apart."""
+
+
+jax.tree_util.register_pytree_node(Worse, lambda node: unflatten(None, ()), unflatten)
+
+
+class Unspeakable(Exception):
+    def __str__(self):
+        raise RuntimeError("nothing can be said of it")
+
+
+def unspeakable(x):
+    raise Unspeakable
+
+
+def test_what_a_program_raises_where_arguments_are_handled_is_an_error_of_that_call():
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        for bad in (Unwilling(), Worse(), {1: np.ones(1), "a": np.ones(1)}):
+            with pytest.raises(UserFunctionError):
+                cluster.secure(lambda x: x)(bad)
+            np.testing.assert_allclose(double(cluster), np.full(3, 2.0), atol=STEP)
+        with pytest.raises(UserFunctionError, match="before anything of it was shared: RuntimeError"):
+            cluster.secure(unspeakable)(np.ones(3))
+        np.testing.assert_allclose(double(cluster), np.full(3, 2.0), atol=STEP)
+
+
+def test_a_call_within_a_call_does_not_wait_for_itself():
+    x = np.ones(3, np.float32)
+    with mpcrt.LocalCluster(parties=2, tls="off") as cluster:
+        inner = cluster.secure(lambda x: x * 2)
+        np.testing.assert_allclose(cluster.secure(lambda x: inner(x) + 1)(x), np.full(3, 3.0), atol=2 * STEP)
+        with pytest.raises(UsageError, match="statistics is called within a call of the same LocalCluster"):
+            cluster.secure(lambda x: cluster.statistics and x)(x)
+        said = []
+
+        def handler(number, frame):
+            with pytest.raises(UsageError, match="within a call") as caught:
+                inner(x)
+            said.append(caught.value)
+            cluster.close()
+
+        def slow(x):
+            while not said:
+                time.sleep(0.01)
+            return x
+
+        before = signal.signal(signal.SIGUSR1, handler)
+        try:
+            main = threading.get_ident()
+            threading.Timer(0.3, lambda: signal.pthread_kill(main, signal.SIGUSR1)).start()
+            with pytest.raises(UsageError, match="closed while a call ran"):
+                cluster.secure(slow)(x)
+        finally:
+            signal.signal(signal.SIGUSR1, before)
+        with pytest.raises(UsageError, match="is closed"):
+            inner(x)
+
+
+def test_a_cluster_whose_parties_are_still_starting_can_be_cancelled_and_closed():
+    """As by an interrupt in its first call: the engine still tells the others why it leaves when the link is closed."""
+    cluster = mpcrt.LocalCluster(parties=2, tls="off")
+    cluster.start()
+    assert cluster._started is not None
+    cluster._started.cancel("enough")
+    time.sleep(0.3)
+    before = time.monotonic()
+    cluster.close()
+    assert time.monotonic() - before < 5
+
+
 def test_close_in_another_thread_ends_a_call():
     cluster, caught = mpcrt.LocalCluster(parties=2, tls="off"), []
 

@@ -9,8 +9,11 @@ import numpy as np
 import pytest
 
 import mpcrt
+from mpcrt.cluster import config as configs
+from mpcrt.cluster.config import Party
 from mpcrt.errors import MpcrtError, ProtocolError
 from mpcrt.runtime.commands import Ahead, Run, decode, encode
+from mpcrt.runtime.executor import AHEAD_RUNS
 from mpcrt.transport.link import Kind
 
 alice, bob, spu = mpcrt.party("alice"), mpcrt.party("bob"), mpcrt.spu("spu")
@@ -179,6 +182,71 @@ def test_a_run_that_goes_on_as_before_was_dealt_before_its_call(world):
     assert len(set(ended)) == 3 + 4, ended
     for engine in made.engines.values():
         assert not engine.devices._vain
+
+
+@pytest.mark.parametrize("parties", [2, 3])
+def test_calls_that_were_dealt_ahead_may_overtake_each_other(world, parties):
+    """Of equal calls asked for at once a younger one may begin its rounds first; each uses what was dealt for it."""
+
+    def program(session):
+        x, y = ours(1).to(spu), theirs(2).to(spu)
+        for _ in range(3):
+            np.asarray(relu(x, y).to(mpcrt.public))
+        made = pile_up(session, lambda: [relu(x, y) for _ in range(12)])
+        return [np.asarray(y.to(mpcrt.public)) for y in made]
+
+    for rows in world(program, parties).check().results.values():
+        for y in rows:
+            np.testing.assert_allclose(y, plain(relu, ours.function(1), theirs.function(2)), atol=2 * UNIT)
+
+
+def test_functions_of_one_plan_share_what_was_dealt_ahead(world):
+    """What was dealt for one function's next run is in vain once another function of the same plan has run."""
+    other = spu(lambda x, y: jnp.maximum(x + y, 0))
+
+    def program(session):
+        x, y = ours(1).to(spu), theirs(2).to(spu)
+        order = [relu] * 4 + [other] * 4 + [relu] * 3 + [other, relu] * 3
+        return [np.asarray(function(x, y).to(mpcrt.public)) for function in order]
+
+    for rows in world(program).check().results.values():
+        for y in rows:
+            np.testing.assert_allclose(y, plain(relu, ours.function(1), theirs.function(2)), atol=2 * UNIT)
+
+
+def test_a_dealer_follows_what_another_deals_ahead(world):
+    """Both read every call, and steps that another device's run foresees are used later by that device alone."""
+    config = configs.local(2, tls="off")
+    devices = {**config.devices, "two": config.devices["spu"].model_copy(update={"dealer": "second"})}
+    config = config.replace(parties={**config.parties, "second": Party()}, devices=devices)
+    two = mpcrt.spu("two")
+    function = two(relu.function)
+
+    def program(session):
+        pairs = [(function, ours(1).to(two), theirs(2).to(two)), (relu, ours(1).to(spu), theirs(2).to(spu))]
+        return [np.asarray(f(x, y).to(mpcrt.public)) for _ in range(4) for f, x, y in pairs]
+
+    for rows in world(program, config=config).check().results.values():
+        for y in rows:
+            np.testing.assert_allclose(y, plain(relu, ours.function(1), theirs.function(2)), atol=2 * UNIT)
+
+
+def test_few_runs_are_dealt_ahead_at_a_time(world):
+    """Many functions, each run a few times and never again, do not fill the inboxes."""
+    many = [spu(lambda x, y, k=k: jnp.maximum(x + y + k, 0)) for k in range(AHEAD_RUNS + 4)]
+
+    def program(session):
+        x, y = ours(1).to(spu), theirs(2).to(spu)
+        shown = [np.asarray(f(x, y).to(mpcrt.public)) for f in many for _ in range(3)]
+        return shown + [np.asarray(f(x, y).to(mpcrt.public)) for f in (many[0], many[-1])]
+
+    made = world(program).check()
+    for me, engine in made.engines.items():
+        assert len(engine.devices._ahead) == AHEAD_RUNS and not engine.devices._vain
+        for k, y in zip(
+            [k for k in range(len(many)) for _ in range(3)] + [0, len(many) - 1], made.results[me], strict=True
+        ):
+            np.testing.assert_allclose(y, np.maximum(ours.function(1) + theirs.function(2) + k, 0), atol=2 * UNIT)
 
 
 def test_commands_say_what_is_dealt_ahead():

@@ -1,5 +1,7 @@
 """Calls that fail before anything of them is shared: skipped everywhere, told to every main alike; the run goes on."""
 
+import threading
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -181,3 +183,26 @@ def test_other_kinds_of_calls_that_cannot_be_made_are_skipped(world):
         pytest.skip("callbacks are refused")
     for _, shown in made.check().results.values():
         np.testing.assert_allclose(shown, rows.function() * 2, atol=2**-16)
+
+
+def test_an_argument_that_is_refused_spoils_no_call_beside_it(world):
+    """Looking ahead, an engine meets the argument while another call is under way."""
+
+    def program(session):
+        product, x = spu(lambda x, y: x * y), rows().to(spu)
+        np.asarray(product(x, x).to(mpcrt.public))
+        free, errors = threading.Event(), []
+        for party in (alice, bob):
+            party(lambda: free.wait(20) and None)()
+        made = [product(x, b) for b in (x, "text", x, object(), x, np.array(["2020"], "datetime64[Y]"), x)]
+        free.set()
+        for y in made:
+            try:
+                y.block_until_ready()
+            except UsageError as error:
+                errors.append(error)
+        return len(errors), np.asarray(made[-1].to(mpcrt.public))
+
+    for errors, shown in world(program).check().results.values():
+        assert errors == 3
+        np.testing.assert_allclose(shown, rows.function() ** 2, atol=2**-15)
