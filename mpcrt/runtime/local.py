@@ -91,6 +91,7 @@ class LocalCluster:
         relay = quiet_relay(self.config.names, self._verbose)
         options = RunOptions(verbose=self._verbose, profile=self._profile, local_processes=len(self.config.names))
         run = LocalRun(config, sockets, names=self.config.names, options=options, relay=relay)
+        started: Started | None = None
         try:
             link = make_link(run.config, DRIVER)
             recorder = profile_of(run.config, DRIVER, run.profile_part(DRIVER) if self._profile is not None else None)
@@ -99,12 +100,15 @@ class LocalCluster:
             link.on_failure = lambda error: void(session.fail(error))
             engine = Engine(session, lambda: (link, connect(session.config, link, has_program=True)), recorder)
             engine.link = link
+            started = Started(os.getpid(), run, session, engine, recorder)
             engine.thread.start()
+            threading.Thread(target=watch, args=(session, run), name="mpcrt children", daemon=True).start()
+            return started
         except BaseException:
+            if started is not None:  # its engine may be dialing
+                started.cancel("interrupted while it started")
             run.close()
             raise
-        threading.Thread(target=watch, args=(session, run), name="mpcrt children", daemon=True).start()
-        return Started(os.getpid(), run, session, engine, recorder)
 
     def close(self) -> None:
         """End all processes, at once if a call failed or still runs in another thread; no call is taken any more."""

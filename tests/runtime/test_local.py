@@ -262,6 +262,27 @@ def test_a_cluster_whose_parties_are_still_starting_can_be_cancelled_and_closed(
     assert time.monotonic() - before < 5
 
 
+def test_an_interrupt_while_a_cluster_starts_leaves_no_engine_behind(monkeypatch):
+    engines = lambda: [t for t in threading.enumerate() if t.name == "mpcrt engine"]  # noqa: E731
+    before = engines()
+
+    def interrupted(*args, name="", thread=threading.Thread, **more):
+        if name == "mpcrt children":  # made once the engine runs
+            raise KeyboardInterrupt
+        return thread(*args, name=name or None, **more)
+
+    cluster = mpcrt.LocalCluster(parties=2, tls="off")
+    with monkeypatch.context() as patch:
+        patch.setattr("mpcrt.runtime.local.threading.Thread", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            cluster.start()
+    deadline = time.monotonic() + 5
+    while engines() != before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert engines() == before
+    cluster.close()
+
+
 def test_close_in_another_thread_ends_a_call():
     cluster, caught = mpcrt.LocalCluster(parties=2, tls="off"), []
 
