@@ -35,10 +35,12 @@ T = TypeVar("T")
 class Wire:
     """One of ZeroMQ's TCP connections by its descriptor, which may be closed, and be another's, at any moment."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, dialed: bool = False) -> None:
         self.descriptor = descriptor
         self.silence = 0.0
-        """Seconds for which nothing has come, as the looks saw it; 0 before the first byte, and without a count."""
+        """Seconds for which nothing has come, as the looks saw it; 0 without a count, and before the first byte of who
+        was not `dialed`, who may have to wait for this party."""
+        self._first = 0 if dialed and COUNTED else 1
         self._count, self._looked = 0, time.monotonic()
         self._remote: object = None
         with contextlib.suppress(OSError, ValueError), _borrowed(descriptor) as end:
@@ -65,7 +67,8 @@ class Wire:
     def look(self) -> int | None:
         """As `received`; measures the silence."""
         count, now = self.received, time.monotonic()
-        self.silence = self.silence + min(now - self._looked, LOOK_SECONDS) if count and count == self._count else 0.0
+        silent = count is not None and self._first <= count == self._count
+        self.silence = self.silence + min(now - self._looked, LOOK_SECONDS) if silent else 0.0
         self._count, self._looked = count or 0, now
         return count
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
@@ -117,6 +118,42 @@ def test_a_caller_that_falls_silent_is_cut(links: dict[str, ZmqLink], monkeypatc
         time.sleep(0.05)
     exchange(links, 1)
     assert not links["alice"].statistics.reconnects
+
+
+FLOODED = """
+import sys, time
+sys.path[:0] = sys.argv[1:]
+from link_worlds import listening, place
+from test_callers import call, frame, reset
+from mpcrt.transport.switch import Switch
+sock = listening()
+switch = Switch(heartbeat=0.05, timeout=5.0, frame_limit=1 << 20, copy_first=False)
+address = place(sock)
+switch.listen(sock.detach())
+caller = call(address)
+caller.sendall(frame(b"x") * 5000)
+time.sleep(0.3)
+reset(caller)
+time.sleep(0.3)
+taken = 0
+while switch.receive() is not None:
+    taken += 1
+switch.close(0)
+print(taken)
+"""
+
+
+def reset(caller: socket.socket) -> None:
+    """Close it so that the other end's kernel says so at once, whatever has not been read."""
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller.close()
+
+
+def test_many_messages_and_a_reset_while_nobody_looks():
+    """Who is busy in user code is not ended by ZeroMQ, which would abort the process where its queue was full."""
+    command = [sys.executable, "-c", FLOODED, os.path.dirname(__file__)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "5000\n"), ended.stderr
 
 
 def test_connections_that_say_nothing_are_few(links: dict[str, ZmqLink], monkeypatch: pytest.MonkeyPatch):
