@@ -1,8 +1,8 @@
 """How much each TCP connection to this party has received, and for how long nothing: the kernel's count.
 
-ZeroMQ shows a message once it is whole, of however many frames, and takes any number of connections; its high-water
-mark counts whole messages. So what others make it keep is bounded here: Linux says how many bytes have come over a
-connection (RFC 4898's ThruOctetsReceived), and a connection over which too many came is cut. The same count says that a
+ZeroMQ shows a message once it is whole, of however many frames, and takes any number of messages and connections. So
+what others make it keep is bounded here: Linux says how many bytes have come over a connection (RFC 4898's
+ThruOctetsReceived), and a connection over which too many came is cut. The same count says that a
 peer is there while a frame of its is still on its way; ZeroMQ's own heartbeat knows of whole frames only.
 """
 

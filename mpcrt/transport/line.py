@@ -62,6 +62,7 @@ class Line:
     ended: bool = False
     """The peer's own ABORT came."""
     damages: int = 0
+    """Connections given up for what came over them since something got across."""
     position: tuple[int, ...] = ()
     """How far the messages of both directions had got when that last changed,"""
     advanced_at: float = 0.0
@@ -207,7 +208,7 @@ class Line:
         arriving = self.session.partial if self.connection is None else self.connection.channel.arriving
         position = (*self.session.position, arriving.taken if arriving else 0)
         if position != self.position or not (arriving or self.session.unacknowledged):
-            self.position, self.advanced_at, self.fruitless = position, now, 0
+            self.position, self.advanced_at, self.fruitless, self.damages = position, now, 0, 0
 
 
 @dataclass(slots=True)

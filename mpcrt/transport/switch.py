@@ -71,7 +71,8 @@ class Switch:
         router.setsockopt(zmq.IPV6, 1)
         # the kernel's pauses between its attempts double, until they are longer than a run waits
         router.setsockopt(zmq.CONNECT_TIMEOUT, max(100, int(timeout * 1000)))
-        router.setsockopt(zmq.RECONNECT_IVL, 50)
+        # longer than two looks: what is queued for a connection that has ended would go over the next, for nothing
+        router.setsockopt(zmq.RECONNECT_IVL, 250)
         router.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         router.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat * 1000)))

@@ -31,7 +31,7 @@ from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel, TlsContext
 
 GREETING_SECONDS = 10.0
 DAMAGES = 100
-"""Connections to one peer that may be given up because of what came over them."""
+"""Connections to one peer that may be given up for what came over them, with nothing got across between."""
 REFUSALS_SHOWN = 100
 UNREPORTED_BYTES, UNREPORTED_MESSAGES = 1 << 22, 64
 

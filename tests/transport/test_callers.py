@@ -11,14 +11,18 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from link_worlds import Authority, connected, listening, succeed, together, zmq_links
 
 from mpcrt.errors import MpcrtError, ProtocolError
 from mpcrt.transport.callers import CALLER_BYTES, CALLER_SECONDS, CALLERS, Callers, Wire
-from mpcrt.transport.connection import Greeting
+from mpcrt.transport.channel import PlainChannel
+from mpcrt.transport.codec import encode
+from mpcrt.transport.connection import STRANGER_LIMIT, Connection, Greeting
 from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.switch import Switch
 from mpcrt.transport.tls import TlsChannel
 from mpcrt.transport.zeromq import ZmqLink
 
@@ -220,6 +224,39 @@ def test_a_peers_endless_message_ends_the_run(authority: Authority, monkeypatch:
     assert isinstance(ended[0], ProtocolError) and str(ended[0]) == "bob sent a message without end"
     alice.close()
     bob.close()
+
+
+def test_little_is_read_of_a_stranger():
+    """What a header may announce before somebody has said who it is, whatever a message of a peer may have."""
+    said = []
+    connection = Connection(SimpleNamespace(send=lambda *sent: said.append(sent)), b"", PlainChannel())  # type: ignore[arg-type]
+    limit = 1 << 30
+    assert connection.receive(encode(Address(Kind.OPEN), [bytes(STRANGER_LIMIT)]).frames, limit)
+    with pytest.raises(ProtocolError, match="at most 4096 are allowed"):
+        connection.receive(encode(Address(Kind.OPEN), [bytes(STRANGER_LIMIT + 1)]).frames, limit)
+
+
+def test_who_answers_and_does_not_greet_is_dialed_again(monkeypatch: pytest.MonkeyPatch):
+    """It shakes hands as ZeroMQ does, and its heartbeats come."""
+    monkeypatch.setattr("mpcrt.transport.switchboard.GREETING_SECONDS", 0.3)
+    sock = listening()
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    switch = Switch(heartbeat=0.1, timeout=5.0, frame_limit=1 << 20, copy_first=True)
+    switch.listen(sock.detach())
+    bob = ZmqLink("bob", {"alice": address, "bob": None}, connect=2.0)
+    opening = threading.Thread(target=lambda: together(bob.open))
+    opening.start()
+    callers = set()
+    try:
+        deadline = time.monotonic() + 4
+        while len(callers) < 2 and time.monotonic() < deadline:
+            switch.wait(0.05)
+            if (message := switch.receive()) is not None:
+                callers.add(message[0])
+    finally:
+        opening.join(30)
+        switch.close(0)
+    assert len(callers) == 2
 
 
 def test_only_the_connection_that_was_meant_is_cut():

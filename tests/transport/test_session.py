@@ -129,6 +129,14 @@ def test_resend_is_byte_identical_and_only_what_is_missing():
         alice.resume(1, 0)
 
 
+def test_a_hello_belongs_to_no_run():
+    """It is sent before there is a nonce; one with a nonce is another run's."""
+    bob = session()
+    arrive(bob, encode(Address(Kind.HELLO), [b"x"], sequence=1, nonce=bytes(range(16))))
+    with pytest.raises(ProtocolError, match="for another run"):
+        bob.take(Address(Kind.HELLO), LIMIT, bytes(range(16)))
+
+
 def test_only_the_next_message_is_gone_on_with():
     """What came of another than the one that is expected is not kept: the peer would be asked for the wrong rest."""
     bob = session()

@@ -20,8 +20,8 @@ from mpcrt.transport.arrival import PIECE
 from mpcrt.transport.channel import Cut, PlainChannel
 from mpcrt.transport.codec import Encoded, Message, control, encode
 from mpcrt.transport.header import Control, Frame
-from mpcrt.transport.line import FRUITLESS
-from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.line import FRUITLESS, Heart, Line
+from mpcrt.transport.link import UNBOUND, Address, Kind
 from mpcrt.transport.session import Session
 from mpcrt.transport.switch import Switch
 from mpcrt.transport.tls import TlsChannel
@@ -212,6 +212,33 @@ def test_a_round_trip_longer_than_a_quarter_of_idle(slow: Slow):
         send(bob, alice, size)
     time.sleep(1.0)
     assert alice.statistics.reconnects == bob.statistics.reconnects == 0
+
+
+def test_damage_ends_a_run_when_nothing_gets_across(slow: Slow, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mpcrt.transport.switchboard.DAMAGES", 2)
+    alice, _, _ = slow(8.0)
+    board = alice._board
+    assert board is not None
+    with alice._turn:
+        connection = board.lines["bob"].connection
+        assert connection is not None
+        for _ in range(2):
+            board._damaged(connection, "noise")
+        with pytest.raises(ProtocolError, match="2 connections were damaged, the last: noise"):
+            board._damaged(connection, "noise")
+
+
+def test_damage_with_progress_between_is_forgotten():
+    """A link that is cut for hours may be damaged more often than one that carries nothing."""
+    line, heart = Line("bob", None, False, Session("bob", inbox_limit=1)), Heart(60.0)
+    line.session.outgoing(Address(Kind.OPEN, 1), [b"waits"], UNBOUND)
+    line.judge(1.0, heart)
+    line.damages = 5
+    line.judge(2.0, heart)
+    assert line.damages == 5
+    line.session.acknowledge(1, 0)
+    line.judge(3.0, heart)
+    assert line.damages == 0
 
 
 @pytest.fixture(scope="module")
