@@ -226,6 +226,22 @@ def test_a_peers_endless_message_ends_the_run(authority: Authority, monkeypatch:
     bob.close()
 
 
+def test_strangers_that_began_are_few(links: dict[str, ZmqLink], monkeypatch: pytest.MonkeyPatch):
+    """Each has sent the start of a TLS record and is waited for; a further one takes the place of any of them."""
+    monkeypatch.setattr("mpcrt.transport.switchboard.CALLERS", 4)
+    board = links["alice"]._board
+    assert board is not None
+    before = len(board._gone)
+    callers = [call(links["alice"]._addresses["alice"]) for _ in range(10)]
+    for caller in callers:
+        caller.sendall(frame(b"\x16\x03\x01"))
+    deadline = time.monotonic() + 20
+    while len(board._gone) - before + len(board._strangers) < 10 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(board._strangers) == 4 and len(board._gone) - before == 6
+    exchange(links, 1)
+
+
 def test_little_is_read_of_a_stranger():
     """What a header may announce before somebody has said who it is, whatever a message of a peer may have."""
     said = []
