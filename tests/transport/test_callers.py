@@ -242,6 +242,25 @@ def test_strangers_that_began_are_few(links: dict[str, ZmqLink], monkeypatch: py
     exchange(links, 1)
 
 
+def test_a_frame_above_the_limit_ends_its_connection_unread():
+    """By what it announces, before its bytes come and memory is taken for them."""
+    sock = listening()
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    switch = Switch(heartbeat=60.0, timeout=60.0, frame_limit=1000, copy_first=True)
+    switch.listen(sock.detach())
+    try:
+        fits, large = call(address), call(address)
+        fits.sendall(frame(bytes(1000)))
+        large.sendall(frame(b"", length=1001))
+        large.settimeout(10)
+        assert not any(frames(large))
+        switch.wait(10)
+        message = switch.receive()
+        assert message is not None and message[2] == [bytes(1000)]
+    finally:
+        switch.close(0)
+
+
 def test_little_is_read_of_a_stranger():
     """What a header may announce before somebody has said who it is, whatever a message of a peer may have."""
     said = []
