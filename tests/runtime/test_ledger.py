@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from mpcrt.errors import DisagreementError, ProtocolError, UsageError
-from mpcrt.runtime.agreement import MAX_FACTS, Extras, Ledger
-from mpcrt.runtime.commands import MAX_BODY
+from mpcrt.runtime.agreement import MAX_FACTS, Extras, Follower, Ledger
+from mpcrt.runtime.commands import MAX_BODY, pack
 from mpcrt.runtime.facts import Fact
 from mpcrt.transport import Address, Kind, MemoryNetwork
 
@@ -48,3 +48,12 @@ def test_a_call_has_two_buffers(count: int):
     network["bob"].send("alice", Address(Kind.STEP, 1), *buffers[:count])
     with pytest.raises(ProtocolError, match="bob sent a malformed call"):
         alice.agree(1)
+
+
+def test_who_follows_refuses_a_call_out_of_order():
+    network = MemoryNetwork(NAMES, idle=5)
+    follower = Follower(network["bob"], ["alice"])
+    body = pack([2, b"", "f", [], []])
+    network["alice"].send("bob", Address(Kind.STEP, 1), body, Extras().encode())
+    with pytest.raises(ProtocolError, match="call 1 has number 2"):
+        follower.next()
