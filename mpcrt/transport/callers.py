@@ -1,8 +1,8 @@
 """How much each TCP connection to this party has received, and for how long nothing: the kernel's count.
 
-ZeroMQ shows a message once it is whole, of however many frames, and takes any number of connections; its high-water
-mark counts whole messages. So what others make it keep is bounded here: Linux says how many bytes have come over a
-connection (RFC 4898's ThruOctetsReceived), and a connection over which too many came is cut. The same count says that a
+ZeroMQ shows a message once it is whole, of however many frames, and takes any number of messages and connections. So
+what others make it keep is bounded here: Linux says how many bytes have come over a connection (RFC 4898's
+ThruOctetsReceived), and a connection over which too many came is cut. The same count says that a
 peer is there while a frame of its is still on its way; ZeroMQ's own heartbeat knows of whole frames only.
 """
 
@@ -35,10 +35,12 @@ T = TypeVar("T")
 class Wire:
     """One of ZeroMQ's TCP connections by its descriptor, which may be closed, and be another's, at any moment."""
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, *, dialed: bool = False) -> None:
         self.descriptor = descriptor
         self.silence = 0.0
-        """Seconds for which nothing has come, as the looks saw it; 0 before the first byte, and without a count."""
+        """Seconds for which nothing has come, as the looks saw it; 0 without a count, and before the first byte of who
+        was not `dialed`, who may have to wait for this party."""
+        self._first = 0 if dialed and COUNTED else 1
         self._count, self._looked = 0, time.monotonic()
         self._remote: object = None
         with contextlib.suppress(OSError, ValueError), _borrowed(descriptor) as end:
@@ -65,7 +67,8 @@ class Wire:
     def look(self) -> int | None:
         """As `received`; measures the silence."""
         count, now = self.received, time.monotonic()
-        self.silence = self.silence + min(now - self._looked, LOOK_SECONDS) if count and count == self._count else 0.0
+        silent = count is not None and self._first <= count == self._count
+        self.silence = self.silence + min(now - self._looked, LOOK_SECONDS) if silent else 0.0
         self._count, self._looked = count or 0, now
         return count
 

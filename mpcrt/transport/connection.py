@@ -12,8 +12,7 @@ from mpcrt.transport.callers import Wire
 from mpcrt.transport.channel import Channel, Cut, Refused, Rejected
 from mpcrt.transport.codec import Encoded, Message, control, control_fields, read_message
 from mpcrt.transport.header import Control, Frame
-from mpcrt.transport.switch import QUEUED_MESSAGES, Switch
-from mpcrt.transport.tls import FRAME_LIMIT
+from mpcrt.transport.switch import Switch
 
 STRANGER_LIMIT = 4096
 """Bytes in one message of somebody who has not said who it is."""
@@ -22,8 +21,8 @@ FRAME_COST = 9
 """Bytes that ZeroMQ adds to a frame."""
 HEARTBEAT_BYTES = 1 << 10
 """In a second, more than four pings and pongs."""
-WAITING_BYTES = QUEUED_MESSAGES * FRAME_LIMIT + (1 << 28)
-"""What ZeroMQ takes over a TLS connection before it is looked at, and what a kernel may be set to buffer."""
+WAITING_BYTES = 1 << 29
+"""What a peer sends without an acknowledgement, but for one large message, and what a kernel may be set to buffer."""
 
 
 class Greeting:
@@ -73,7 +72,7 @@ class Connection:
         """The TCP connection, once there is one."""
         self._taken = 0
         self.greeted = False
-        self.ready = False
+        self.ready = self.was_cut = False
         self.refusal = ""
         self.since = self._began = time.monotonic()
         self._switch = switch
@@ -84,7 +83,8 @@ class Connection:
 
     @property
     def allowance(self) -> int:
-        """Bytes that TCP may have received: what was taken, what may wait in ZeroMQ and the kernel, and heartbeats."""
+        """Bytes that TCP may have received, but for one large message: what was taken, what may wait in ZeroMQ and the
+        kernel, and heartbeats."""
         if self.channel.names is None and self.channel.established:
             return sys.maxsize  # in plaintext one message may be of any size, and both ends are on this machine
         return self._taken + WAITING_BYTES + int(HEARTBEAT_BYTES * (time.monotonic() - self._began))
@@ -100,7 +100,8 @@ class Connection:
         return self.wire is not None and self.wire.received is None
 
     def cut(self) -> None:
-        """End the TCP connection."""
+        """End the TCP connection, from here."""
+        self.was_cut = True
         if self.wire is not None:
             self.wire.cut()
 

@@ -21,7 +21,8 @@ OTHER_ORDER = "the cluster files differ in the order of their parties"
 """Why both of a pair dial. It ends the reason of a refusal, by which the refused end knows it too."""
 
 RETURN_SECONDS = 2.0
-"""For a process whose connection has ended to return, before another under its name shows that it was restarted."""
+"""For a process whose connection has ended to return, before another under its name shows that it was restarted. One
+that was given up for silence has the rest of `idle`."""
 FRESH_SECONDS = 1.0
 """For which a peer that is there may be silent: several heartbeats."""
 
@@ -41,6 +42,8 @@ class Line:
     attempts: int = 0
     next_dial: float = 0.0
     down_since: float = 0.0
+    gave_up: bool = False
+    """The last connection was cut here, for silence: the peer may be stopped, or out of reach, and return."""
     reported_at: float = 0.0
     came_up: bool = False
     instance: bytes = b""
@@ -59,6 +62,7 @@ class Line:
     ended: bool = False
     """The peer's own ABORT came."""
     damages: int = 0
+    """Connections given up for what came over them since something got across."""
     position: tuple[int, ...] = ()
     """How far the messages of both directions had got when that last changed,"""
     advanced_at: float = 0.0
@@ -71,6 +75,11 @@ class Line:
     def connections(self) -> list[Connection]:
         """The one in use and the one being dialed."""
         return [connection for connection in (self.connection, self.attempt) if connection is not None]
+
+    @property
+    def down(self) -> bool:
+        """Whether there is no connection, and another is to come."""
+        return self.connection is None and not self.session.closed
 
     @property
     def where(self) -> str:
@@ -111,7 +120,7 @@ class Line:
         """Another process greets under the peer's name. Raises Taken while the one that was there first is heard, Later
         while it may yet be, or has ended its run in order."""
         if self.connection is None:
-            if self.session.closed or time.monotonic() - self.down_since < RETURN_SECONDS:
+            if self.session.closed or self.gave_up or time.monotonic() - self.down_since < RETURN_SECONDS:
                 raise Later("it is not known yet whether the process before it is gone")
         elif self.connection.silence > FRESH_SECONDS or self.connection.gone:
             raise Later("it is not known yet whether the process before it is there")
@@ -199,7 +208,7 @@ class Line:
         arriving = self.session.partial if self.connection is None else self.connection.channel.arriving
         position = (*self.session.position, arriving.taken if arriving else 0)
         if position != self.position or not (arriving or self.session.unacknowledged):
-            self.position, self.advanced_at, self.fruitless = position, now, 0
+            self.position, self.advanced_at, self.fruitless, self.damages = position, now, 0, 0
 
 
 @dataclass(slots=True)

@@ -28,8 +28,6 @@ from mpcrt.transport.header import BUFFERS_LIMIT, Frame
 
 ZERO_COPY = 1 << 16
 """From this size on a frame is referred to until it has left; below, a copy is cheaper than the bookkeeping."""
-QUEUED_MESSAGES = 1 << 10
-"""That ZeroMQ takes from one connection before they are looked at: with TLS at most 320 MiB, whoever sends."""
 _MORE = int(zmq.SNDMORE)
 _NOW = int(zmq.NOBLOCK)
 _SOURCE = int(zmq.SRCFD)
@@ -67,10 +65,14 @@ class Switch:
         router.setsockopt(zmq.ROUTER_MANDATORY, 1)
         router.setsockopt(zmq.LINGER, 0)
         router.setsockopt(zmq.SNDHWM, 0)
-        router.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
+        # where ZeroMQ has stopped to read and the connection is reset, its next heartbeat aborts the process
+        router.setsockopt(zmq.RCVHWM, 0)
         router.setsockopt(zmq.MAXMSGSIZE, frame_limit)
         router.setsockopt(zmq.IPV6, 1)
-        router.setsockopt(zmq.RECONNECT_IVL, 50)
+        # the kernel's pauses between its attempts double, until they are longer than a run waits
+        router.setsockopt(zmq.CONNECT_TIMEOUT, max(100, int(timeout * 1000)))
+        # longer than two looks: what is queued for a connection that has ended would go over the next, for nothing
+        router.setsockopt(zmq.RECONNECT_IVL, 250)
         router.setsockopt(zmq.RECONNECT_IVL_MAX, 1000)
         router.setsockopt(zmq.HANDSHAKE_IVL, _HANDSHAKE_MS)
         router.setsockopt(zmq.HEARTBEAT_IVL, max(1, int(heartbeat * 1000)))
@@ -164,6 +166,11 @@ class Switch:
             if len(frames) <= BUFFERS_LIMIT:
                 frames.append(frame.buffer)
         return identity, descriptor, frames
+
+    @property
+    def drained(self) -> bool:
+        """Whether everything that had come whole was taken, as of a moment ago."""
+        return self._drained and not self._ahead
 
     def notices(self) -> list[Notice]:
         """What the monitor has reported since the last call."""

@@ -31,7 +31,7 @@ from mpcrt.transport.tls import FRAME_LIMIT, TlsChannel, TlsContext
 
 GREETING_SECONDS = 10.0
 DAMAGES = 100
-"""Connections to one peer that may be given up because of what came over them."""
+"""Connections to one peer that may be given up for what came over them, with nothing got across between."""
 REFUSALS_SHOWN = 100
 UNREPORTED_BYTES, UNREPORTED_MESSAGES = 1 << 22, 64
 
@@ -117,7 +117,8 @@ class Switchboard:
         for notice in self.switch.notices():
             self._noticed(notice)
         here = {c.wire: c for line in self.lines.values() for c in line.connections if c.wire}
-        for wire in self.switch.callers.look({wire: c.allowance for wire, c in here.items()}):
+        unread = 0 if self.switch.drained else self._message_limit  # a large message may wait
+        for wire in self.switch.callers.look({wire: c.allowance + unread for wire, c in here.items()}):
             raise ProtocolError(f"{here[wire].peer} sent a message without end")
         for line in self.lines.values():
             if self._last_words is None:
@@ -128,7 +129,8 @@ class Switchboard:
             if line.session.closed or line.away(now, self._heart):
                 continue
             if line.attempt is not None:
-                if line.attempt.wire and now - line.attempt.since > GREETING_SECONDS:
+                silent = line.attempt.silence > self._heart.timeout  # who accepts and forgets is one way of a stall
+                if line.attempt.wire and (silent or now - line.attempt.since > GREETING_SECONDS):
                     self._lost(line.attempt, "it did not greet")
             elif (line.dialed or line.doubted) and not line.refused and now >= line.next_dial:
                 self._dial(line)
@@ -352,7 +354,7 @@ class Switchboard:
         if line is not None and line.attempt is connection:
             line.attempt = None
         if line is not None and line.connection is connection:
-            line.connection, line.told = None, False
+            line.connection, line.told, line.gave_up = None, False, connection.was_cut
             line.down_since = time.monotonic()
             if not line.session.closed:
                 log.debug("connection to %s lost: %s", line.peer, reason)
@@ -382,7 +384,7 @@ class Switchboard:
         connected = notice.event == zmq.Event.CONNECTED
         for connection in [c for line in self.lines.values() for c in line.connections if c.dialed]:
             if connected and connection.wire is None and connection.endpoint == notice.endpoint:
-                connection.wire, connection.since = Wire(notice.descriptor), time.monotonic()
+                connection.wire, connection.since = Wire(notice.descriptor, dialed=True), time.monotonic()
             elif not connected and connection.wire and connection.wire.descriptor == notice.descriptor:
                 self._ended(connection, "the connection ended")
                 return

@@ -356,6 +356,11 @@ class ZmqLink(Link):
                     while self._board.pump() and time.monotonic() < until:
                         pass
                     self._board.tick()
+                    # the steps of a handshake follow each other: connections may not last for a slice each
+                    while any(line.down for line in self._board.lines.values()) and not self._turn.waiting:
+                        self._board.switch.wait(SLICE / 2)
+                        self._board.pump_all()
+                        self._board.tick()
             except MpcrtError as error:
                 self._failed(error)
             finally:

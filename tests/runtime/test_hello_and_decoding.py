@@ -257,9 +257,11 @@ def test_all_parties_together_cannot_mislead_the_dealer(world, change, says):
 
 def test_what_is_queued_for_a_worker_is_bounded():
     """Commands, what travels beside them, and dropped wires: before anything is decoded."""
-    for size, decode in ((commands.MAX_BODY, read_body), (agreement.MAX_EXTRAS, Extras.decode)):
-        with pytest.raises(ProtocolError):
-            decode(b"\x90" * (size + 1), "bob")
+    body = [1, b"d", "f" * commands.MAX_BODY, [], []]
+    beside = [[], [["s" * (agreement.MAX_EXTRAS // agreement.MAX_RELEASED), 1]] * agreement.MAX_RELEASED, ""]
+    for large, decode in ((body, read_body), (beside, Extras.decode)):
+        with pytest.raises(ProtocolError):  # though nothing else is wrong with it
+            decode(commands.pack(large), "bob")
     many = [["spu", n] for n in range(agreement.MAX_RELEASED + 1)]
     with pytest.raises(ProtocolError):
         Extras.decode(commands.pack([[], many, ""]), "bob")

@@ -6,18 +6,23 @@ import contextlib
 import os
 import socket
 import struct
+import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from link_worlds import Authority, connected, listening, succeed, together, zmq_links
 
 from mpcrt.errors import MpcrtError, ProtocolError
 from mpcrt.transport.callers import CALLER_BYTES, CALLER_SECONDS, CALLERS, Callers, Wire
-from mpcrt.transport.connection import Greeting
+from mpcrt.transport.channel import PlainChannel
+from mpcrt.transport.codec import encode
+from mpcrt.transport.connection import STRANGER_LIMIT, Connection, Greeting
 from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.switch import Switch
 from mpcrt.transport.tls import TlsChannel
 from mpcrt.transport.zeromq import ZmqLink
 
@@ -119,6 +124,42 @@ def test_a_caller_that_falls_silent_is_cut(links: dict[str, ZmqLink], monkeypatc
     assert not links["alice"].statistics.reconnects
 
 
+FLOODED = """
+import sys, time
+sys.path[:0] = sys.argv[1:]
+from link_worlds import listening, place
+from test_callers import call, frame, reset
+from mpcrt.transport.switch import Switch
+sock = listening()
+switch = Switch(heartbeat=0.05, timeout=5.0, frame_limit=1 << 20, copy_first=False)
+address = place(sock)
+switch.listen(sock.detach())
+caller = call(address)
+caller.sendall(frame(b"x") * 5000)
+time.sleep(0.3)
+reset(caller)
+time.sleep(0.3)
+taken = 0
+while switch.receive() is not None:
+    taken += 1
+switch.close(0)
+print(taken)
+"""
+
+
+def reset(caller: socket.socket) -> None:
+    """Close it so that the other end's kernel says so at once, whatever has not been read."""
+    caller.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    caller.close()
+
+
+def test_many_messages_and_a_reset_while_nobody_looks():
+    """Who is busy in user code is not ended by ZeroMQ, which would abort the process where its queue was full."""
+    command = [sys.executable, "-c", FLOODED, os.path.dirname(__file__)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "5000\n"), ended.stderr
+
+
 def test_connections_that_say_nothing_are_few(links: dict[str, ZmqLink], monkeypatch: pytest.MonkeyPatch):
     """The rest is cut, any of them, long before they have been silent for too long."""
     monkeypatch.setattr("mpcrt.transport.callers.CALLER_SECONDS", 1000.0)
@@ -183,6 +224,74 @@ def test_a_peers_endless_message_ends_the_run(authority: Authority, monkeypatch:
     assert isinstance(ended[0], ProtocolError) and str(ended[0]) == "bob sent a message without end"
     alice.close()
     bob.close()
+
+
+def test_strangers_that_began_are_few(links: dict[str, ZmqLink], monkeypatch: pytest.MonkeyPatch):
+    """Each has sent the start of a TLS record and is waited for; a further one takes the place of any of them."""
+    monkeypatch.setattr("mpcrt.transport.switchboard.CALLERS", 4)
+    board = links["alice"]._board
+    assert board is not None
+    before = len(board._gone)
+    callers = [call(links["alice"]._addresses["alice"]) for _ in range(10)]
+    for caller in callers:
+        caller.sendall(frame(b"\x16\x03\x01"))
+    deadline = time.monotonic() + 20
+    while len(board._gone) - before + len(board._strangers) < 10 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(board._strangers) == 4 and len(board._gone) - before == 6
+    exchange(links, 1)
+
+
+def test_a_frame_above_the_limit_ends_its_connection_unread():
+    """By what it announces, before its bytes come and memory is taken for them."""
+    sock = listening()
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    switch = Switch(heartbeat=60.0, timeout=60.0, frame_limit=1000, copy_first=True)
+    switch.listen(sock.detach())
+    try:
+        fits, large = call(address), call(address)
+        fits.sendall(frame(bytes(1000)))
+        large.sendall(frame(b"", length=1001))
+        large.settimeout(10)
+        assert not any(frames(large))
+        switch.wait(10)
+        message = switch.receive()
+        assert message is not None and message[2] == [bytes(1000)]
+    finally:
+        switch.close(0)
+
+
+def test_little_is_read_of_a_stranger():
+    """What a header may announce before somebody has said who it is, whatever a message of a peer may have."""
+    said = []
+    connection = Connection(SimpleNamespace(send=lambda *sent: said.append(sent)), b"", PlainChannel())  # type: ignore[arg-type]
+    limit = 1 << 30
+    assert connection.receive(encode(Address(Kind.OPEN), [bytes(STRANGER_LIMIT)]).frames, limit)
+    with pytest.raises(ProtocolError, match="at most 4096 are allowed"):
+        connection.receive(encode(Address(Kind.OPEN), [bytes(STRANGER_LIMIT + 1)]).frames, limit)
+
+
+def test_who_answers_and_does_not_greet_is_dialed_again(monkeypatch: pytest.MonkeyPatch):
+    """It shakes hands as ZeroMQ does, and its heartbeats come."""
+    monkeypatch.setattr("mpcrt.transport.switchboard.GREETING_SECONDS", 0.3)
+    sock = listening()
+    address = f"127.0.0.1:{sock.getsockname()[1]}"
+    switch = Switch(heartbeat=0.1, timeout=5.0, frame_limit=1 << 20, copy_first=True)
+    switch.listen(sock.detach())
+    bob = ZmqLink("bob", {"alice": address, "bob": None}, connect=2.0)
+    opening = threading.Thread(target=lambda: together(bob.open))
+    opening.start()
+    callers = set()
+    try:
+        deadline = time.monotonic() + 4
+        while len(callers) < 2 and time.monotonic() < deadline:
+            switch.wait(0.05)
+            if (message := switch.receive()) is not None:
+                callers.add(message[0])
+    finally:
+        opening.join(30)
+        switch.close(0)
+    assert len(callers) == 2
 
 
 def test_only_the_connection_that_was_meant_is_cut():

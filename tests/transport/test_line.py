@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from mpcrt.transport.channel import PlainChannel, Refused
+from mpcrt.transport.connection import Connection, Greeting
 from mpcrt.transport.line import Heart, Line
 from mpcrt.transport.session import Session
+from mpcrt.transport.switch import Switch
 
 
 def line() -> Line:
@@ -31,3 +36,20 @@ def test_a_stall_is_noticed_within_idle_and_two_beats(idle: float):
     assert idle < latest <= idle + 0.5
     assert heart.patience >= 0.75 * idle or heart.timeout == 10.0
     assert heart.pause <= heart.patience / 8, "there is time for several attempts"
+
+
+@pytest.mark.parametrize(
+    ("dialed", "name", "addressee", "says"),
+    [
+        (True, "carol", "alice", "carol answers there"),
+        (False, "bob", "alice", "alice dials bob, not the other way"),
+        (True, "bob", "dave", "it looks for 'dave' and this is alice"),
+    ],
+)
+def test_a_greeting_that_does_not_fit_is_refused(dialed: bool, name: str, addressee: str, says: str):
+    """In plaintext too, where no certificate tells; alice dials bob here."""
+    way = line()
+    connection = Connection(cast(Switch, None), b"", PlainChannel(), peer="bob", endpoint="tcp://x" if dialed else "")
+    with pytest.raises(Refused, match=says):
+        way.admit(connection, Greeting(name, addressee, bytes(16)), "alice")
+    assert not way.instance

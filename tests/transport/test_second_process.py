@@ -165,6 +165,23 @@ def test_a_silent_process_is_waited_for(company: Company):
     exchange({"alice": alice, "bob": bob}, 1)
 
 
+def test_a_stopped_process_has_idle_to_return(company: Company, monkeypatch: pytest.MonkeyPatch):
+    """It was given up for silence, longer ago than who has ended needs to return: it may be there, and is."""
+    monkeypatch.setattr("mpcrt.transport.line.RETURN_SECONDS", 0.2)
+    alice, bob, proxy = pair(company)
+    proxy.stall(4.0)
+    away(alice)
+    second: list[object] = []
+    opening = threading.Thread(target=lambda: second.extend(together(company.start("bob").open)))
+    opening.start()
+    try:
+        exchange({"alice": alice, "bob": bob}, 1)
+    finally:
+        opening.join(60)
+    assert isinstance(second[0], DisagreementError) and SAYS.format("bob") in str(second[0])
+    exchange({"alice": alice, "bob": bob}, 2)
+
+
 def test_the_next_run_waits_for_this_one(company: Company):
     """bob has finished and starts again while alice is still at work: her run ends as it should."""
     alice, bob, _ = pair(company)

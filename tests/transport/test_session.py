@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mpcrt.errors import PeerLost, ProtocolError
+from mpcrt.transport.arrival import Arrival
 from mpcrt.transport.codec import Encoded, Message, encode, read_message
 from mpcrt.transport.header import INLINE_LIMIT, Control
 from mpcrt.transport.link import UNBOUND, Address, Kind
@@ -126,6 +127,24 @@ def test_resend_is_byte_identical_and_only_what_is_missing():
     assert [[bytes(frame) for frame in each.frames] for each in again] == before[3:]
     with pytest.raises(ProtocolError, match="acknowledged before"):
         alice.resume(1, 0)
+
+
+def test_a_hello_belongs_to_no_run():
+    """It is sent before there is a nonce; one with a nonce is another run's."""
+    bob = session()
+    arrive(bob, encode(Address(Kind.HELLO), [b"x"], sequence=1, nonce=bytes(range(16))))
+    with pytest.raises(ProtocolError, match="for another run"):
+        bob.take(Address(Kind.HELLO), LIMIT, bytes(range(16)))
+
+
+def test_only_the_next_message_is_gone_on_with():
+    """What came of another than the one that is expected is not kept: the peer would be asked for the wrong rest."""
+    bob = session()
+    for sequence, kept in ((1, True), (2, False)):
+        sent = message(sequence, sequence, bytes(INLINE_LIMIT))
+        head = bytes(sent.frames[0])
+        bob.keep(Arrival(read_message([head, *map(bytes, sent.frames[1:])], LIMIT).header, head))
+        assert (bob.partial is not None) == kept
 
 
 def test_nothing_after_goodbye():

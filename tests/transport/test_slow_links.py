@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +20,10 @@ from mpcrt.transport.arrival import PIECE
 from mpcrt.transport.channel import Cut, PlainChannel
 from mpcrt.transport.codec import Encoded, Message, control, encode
 from mpcrt.transport.header import Control, Frame
-from mpcrt.transport.line import FRUITLESS
-from mpcrt.transport.link import Address, Kind
+from mpcrt.transport.line import FRUITLESS, Heart, Line
+from mpcrt.transport.link import UNBOUND, Address, Kind
 from mpcrt.transport.session import Session
+from mpcrt.transport.switch import Switch
 from mpcrt.transport.tls import TlsChannel
 from mpcrt.transport.zeromq import ZmqLink
 
@@ -121,6 +125,73 @@ def test_connections_that_have_nothing_to_carry_may_come_and_go(slow: Slow):
     assert alice.statistics.reconnects > FRUITLESS
 
 
+def test_a_connection_returns_at_once_while_user_code_runs(slow: Slow, monkeypatch: pytest.MonkeyPatch):
+    """The steps of a handshake do not wait for a watcher's next look each, or a short-lived link carries nothing."""
+    monkeypatch.setattr("mpcrt.transport.zeromq.SLICE", 1.5)
+    _, bob, proxy = slow(20.0)
+    board = bob._board
+    assert board is not None
+    proxy.cut()
+    _until(lambda: board.lines["alice"].connection is None)
+    began = time.monotonic()
+    _until(lambda: board.lines["alice"].connection is not None)
+    assert time.monotonic() - began < 2.6  # alice's next look is within 1.5 s; bob's second after this one in 3
+
+
+def _until(happens: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not happens():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def test_a_connection_that_is_taken_and_forgotten_is_made_again(slow: Slow):
+    """A middlebox in trouble: it accepts, carries nothing over that connection ever, and is well a moment later."""
+    alice, bob, proxy = slow(4.0)
+    address = listening()
+    host = proxy._target
+    proxy.lead_to(place(address))
+    proxy.cut()
+    hole, _ = address.accept()
+    proxy._target = host
+    send(bob, alice, 10)
+    hole.close()
+    address.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc/net/tcp")
+def test_who_is_not_answered_dials_again():
+    """The kernel's own attempts come ever more seldom: after an outage they would be too late."""
+    full = socket.create_server(("127.0.0.1", 0), backlog=0)
+    switch = Switch(heartbeat=0.1, timeout=0.2, frame_limit=1 << 20, copy_first=False)
+    waiting = [socket.socket() for _ in range(4)]
+    try:
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        ours = {each.getsockname()[1] for each in waiting}
+        switch.dial(f"tcp://{place(full)}")
+        seen: set[int] = set()
+
+        def again() -> bool:
+            seen.update(_dialing(full.getsockname()[1]) - ours)
+            return len(seen) > 1
+
+        _until(again)
+    finally:
+        switch.close(0)
+        for each in [*waiting, full]:
+            each.close()
+
+
+def _dialing(port: int) -> set[int]:
+    """Local ports of this machine's connections to `port` that have not been answered."""
+    tables = [Path("/proc/self/net", name).read_text().splitlines()[1:] for name in ("tcp", "tcp6")]
+    rows = [line.split() for table in tables for line in table]
+    ends = [[int(end.split(":")[1], 16) for end in row[1:3]] for row in rows if row[3] == "02"]
+    return {near for near, far in ends if far == port}
+
+
 def test_a_goodbye_waits_while_something_arrives(slow: Slow, monkeypatch: pytest.MonkeyPatch):
     """What is still on its way when a party has finished takes longer than a goodbye without an answer may."""
     monkeypatch.setattr("mpcrt.transport.zeromq.CLOSE_SECONDS", 1.0)
@@ -142,6 +213,33 @@ def test_a_round_trip_longer_than_a_quarter_of_idle(slow: Slow):
         send(bob, alice, size)
     time.sleep(1.0)
     assert alice.statistics.reconnects == bob.statistics.reconnects == 0
+
+
+def test_damage_ends_a_run_when_nothing_gets_across(slow: Slow, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("mpcrt.transport.switchboard.DAMAGES", 2)
+    alice, _, _ = slow(8.0)
+    board = alice._board
+    assert board is not None
+    with alice._turn:
+        connection = board.lines["bob"].connection
+        assert connection is not None
+        for _ in range(2):
+            board._damaged(connection, "noise")
+        with pytest.raises(ProtocolError, match="2 connections were damaged, the last: noise"):
+            board._damaged(connection, "noise")
+
+
+def test_damage_with_progress_between_is_forgotten():
+    """A link that is cut for hours may be damaged more often than one that carries nothing."""
+    line, heart = Line("bob", None, False, Session("bob", inbox_limit=1)), Heart(60.0)
+    line.session.outgoing(Address(Kind.OPEN, 1), [b"waits"], UNBOUND)
+    line.judge(1.0, heart)
+    line.damages = 5
+    line.judge(2.0, heart)
+    assert line.damages == 5
+    line.session.acknowledge(1, 0)
+    line.judge(3.0, heart)
+    assert line.damages == 0
 
 
 @pytest.fixture(scope="module")
