@@ -12,7 +12,7 @@ from mpcrt.plan.types import PUBLIC, SECRET
 from mpcrt.tracing import cures, hoist, jaxprs, rules  # noqa: F401  (rules register themselves)
 from mpcrt.tracing.graph import Closures, Graph, Var
 from mpcrt.tracing.lower import Lowering
-from mpcrt.tracing.types import Abstract, Public, Traced
+from mpcrt.tracing.types import Abstract, Public, Traced, is_public
 
 
 def trace(
@@ -49,7 +49,7 @@ def trace(
             raise
         raise cure from error
     here = cures.defined(function)
-    body, consts = jaxprs.closed(jaxpr)
+    body, consts = jaxprs.closed(jaxprs.owned(jaxpr, copier()))
     graph = Graph(tuple(parties), Closures(allowed_constants | {id(x) for x in leaves}))
     params, wires = parameters(body, leaves, mode)
     outputs = graph.inline(body, [graph.closure(c, here) for c in consts], params, near=here)
@@ -61,6 +61,21 @@ def trace(
     avals = tuple((tuple(s.shape), np.dtype(s.dtype)) for s in out_leaves)
     inputs, hoisted = hoist.calls([v for v, _ in low.frontier], graph)
     return Traced(plan, inputs, hoisted, out_tree, avals, tuple(dict.fromkeys(low.warnings)))
+
+
+def copier() -> Callable[[Any], Any]:
+    """Copies constants, each once: JAX's refer to NumPy's memory, which the user may change once the function is
+    traced. Not those marked as public, which may be large."""
+    copies: dict[int, tuple[Any, Any]] = {}
+
+    def own(value: Any) -> Any:
+        if isinstance(value, jax.Array) or is_public(value):
+            return value
+        if id(value) not in copies:
+            copies[id(value)] = value, jax.numpy.array(np.asarray(value))
+        return copies[id(value)][1]
+
+    return own
 
 
 def shape_of(leaf: Any, index: int) -> Any:
