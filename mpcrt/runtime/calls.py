@@ -3,7 +3,7 @@ all share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,12 +47,15 @@ class PartyCall(Call):
 
 @dataclass(eq=False)
 class SecureCall(Call):
-    """A function on shares. `static`: the positions that go to it as they are."""
+    """A function on shares. `static`: the positions that go to it as they are; `identity`: equal for the same function
+    and the same of these. `read`: nothing more is read of the function."""
 
     placement: Spu
     function: Callable[..., Any]
     static: tuple[int, ...]
     args: tuple[Any, ...]
+    identity: Hashable
+    read: bool = field(default=False, init=False)
 
 
 @dataclass(eq=False)

@@ -105,15 +105,16 @@ class Cache:
         self._fraction, self._parties = fraction, parties
         self._entries: OrderedDict[Hashable, Compiled] = OrderedDict()
 
-    def knows(self, function: Callable, args: Sequence[Any], static: Sequence[int]) -> bool:
+    def knows(self, args: Sequence[Any], static: Sequence[int], identity: Hashable) -> bool:
         """Whether `get` would find the function compiled."""
-        return self._key(function, args, static)[0] in self._entries
+        return self._key(args, static, identity)[0] in self._entries
 
     def get(
-        self, function: Callable, args: Sequence[Any], static: Sequence[int]
+        self, function: Callable, args: Sequence[Any], static: Sequence[int], identity: Hashable
     ) -> tuple[Compiled, list[Source], bool]:
-        """The compiled function, the flattened arguments' sources, and whether it was compiled just now."""
-        key, leaves, ends = self._key(function, args, static)
+        """The compiled function, the flattened arguments' sources, and whether it was compiled just now. `identity`: of
+        the function and its static arguments, see `moment`."""
+        key, leaves, ends = self._key(args, static, identity)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
@@ -133,7 +134,7 @@ class Cache:
         return entry, leaves.sources, True
 
     def _key(
-        self, function: Callable, args: Sequence[Any], static: Sequence[int]
+        self, args: Sequence[Any], static: Sequence[int], identity: Hashable
     ) -> tuple[Hashable, Leaves, list[int]]:
         """The key of a call, the leaves of its arguments, and where those of each traced argument end."""
         leaves, outlines, ends = Leaves(), [], []
@@ -141,8 +142,7 @@ class Cache:
             if i not in static:
                 outlines.append(leaves.take(argument))
                 ends.append(len(leaves.sources))
-        pinned = tuple([(i, *_pinned(args[i])) for i in static])
-        return (_hashable(function), pinned, tuple(outlines), tuple(leaves.kinds), leaves.x64), leaves, ends
+        return (identity, tuple(outlines), tuple(leaves.kinds), leaves.x64), leaves, ends
 
     def _compile(self, function: Callable, args: list[Any], static: list[int]) -> Compiled:
         from mpcrt.tracing import trace
@@ -212,32 +212,3 @@ def said(error: BaseException) -> str:
     ]
     where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
     return f"{type(error).__name__}: {text[:300]}{where}"
-
-
-class _Identity:
-    """An unhashable object as a key that keeps it alive."""
-
-    def __init__(self, held: Any) -> None:
-        self.held = held
-
-    def __hash__(self) -> int:
-        return id(self.held)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Identity) and other.held is self.held
-
-
-def _pinned(value: Any) -> tuple[Hashable, ...]:
-    """A static argument by its structure and content; of objects in it that have none to be read, by their equality."""
-    from mpcrt.tracing import Key
-
-    key = Key()
-    return (key.of(value), *[(type(v), _hashable(v)) for v in key.held])
-
-
-def _hashable(value: Any) -> Hashable:
-    try:
-        hash(value)
-    except TypeError:
-        return _Identity(value)
-    return value

@@ -61,7 +61,7 @@ class SecureCalls:
                 not value.ran and any([visibility == PUBLIC for visibility, _ in value.forms or ()])
             ):
                 return False
-        return self._compiled[call.placement.name].knows(call.function, call.args, call.static)
+        return self._compiled[call.placement.name].knows(call.args, call.static, call.identity)
 
     def call(self, call: calls.SecureCall) -> Work[None]:
         """Trace or look up, announce, agree where something is new, share what is not there yet, run.
@@ -72,12 +72,8 @@ class SecureCalls:
         for handle in call.handles:
             self._engine.resolve(parts(handle)[0])
         started = time.monotonic()
-        self._session.set_tracing(device)
-        try:
-            with self._engine.profile.slice("compile", f"trace {call.name}()"):
-                compiled, sources, new = self._compiled[device].get(call.function, call.args, call.static)
-        finally:
-            self._session.set_tracing(None)
+        with self._session.reads(call), self._engine.profile.slice("compile", f"trace {call.name}()"):
+            compiled, sources, new = self._compiled[device].get(call.function, call.args, call.static, call.identity)
         call.facts = [facts.of_sources(sources), *compiled.facts]
         if new:
             self._engine.profile.plan(compiled.traced.plan)

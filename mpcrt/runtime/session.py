@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import OrderedDict, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from mpcrt.errors import DisagreementError, MpcrtError, PeerFailed, UsageError
 from mpcrt.runtime import calls, current, facts, nodes
 from mpcrt.runtime.account import Account
 from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.counters import Statistics
+from mpcrt.runtime.moment import identity, snapshot
 from mpcrt.runtime.placements import Group, Party, Placement, Public, Spu, Static, function_name, public, short_name
 from mpcrt.runtime.values import Handle, Value, assemble, handles_in, owner_of, parts
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mpcrt.cluster.config import ClusterConfig
 
 OUTSTANDING = 16
-SNAPSHOT_BYTES = 1 << 16
+REMEMBERED = 256
 TICK = 0.2
 FINISH_SECONDS = 5.0
 
@@ -48,6 +48,7 @@ class Session:
         self.offline = False  # whether calls wait for all their corrections before their first round
         self.dealt_ahead = True  # whether the dealer deals for a call that is likely to come
         self._traced: str | None = None
+        self._read: OrderedDict[Hashable, None] = OrderedDict()  # secure functions that have been traced
         self._number = 0
         self._outstanding = self._seen = 0
         self._ended = 0  # all calls up to this one have ended; later ones that have are in _ended_early
@@ -77,7 +78,8 @@ class Session:
     def secure_call(
         self, placement: Spu, function: Callable, static: Static, args: tuple, kwargs: Mapping[str, Any]
     ) -> Handle:
-        """`function` on shares on its device; a handle of the result at once."""
+        """`function` on shares on its device; a handle of the result, once the function has been read where it is new:
+        what it closes over may be another when the call runs."""
         self.require_device(placement.name)
         name, full = short_name(function), function_name(function)
         shown = self._arguments(args, kwargs)
@@ -90,8 +92,16 @@ class Session:
                 raise UsageError(
                     f"{name}() runs on {placement}, but {handle!r} is on {at}; devices do not exchange values"
                 )
-        call = calls.SecureCall(f"{full}({shown}) on {placement}", name, placement, function, fixed, given)
-        return self._submit(call, placement, f"result of {name}()", handles)
+        described, this = f"{full}({shown}) on {placement}", identity(function, given, fixed)
+        call = calls.SecureCall(described, name, placement, function, fixed, given, this)
+        handle = self._submit(call, placement, f"result of {name}()", handles)
+        if (placement.name, this) not in self._read:
+            self._wait(lambda: call.read or call.result.error is not None)
+            if call.read:
+                self._read[placement.name, this] = None
+            if len(self._read) > REMEMBERED:
+                self._read.popitem(last=False)
+        return handle
 
     def move(self, handle: Handle, targets: Sequence[Placement | str]) -> Handle:
         """The handle's value at another placement."""
@@ -260,8 +270,17 @@ class Session:
             raise UsageError(f"a secure function on {self._traced} calls one on {placement}; a plan runs on one device")
         return True
 
-    def set_tracing(self, device: str | None) -> None:
-        self._traced = device
+    @contextmanager
+    def reads(self, call: calls.SecureCall) -> Iterator[None]:
+        """Within it the function of a call is traced, if it is not known; after it nothing more is read of it."""
+        self._traced = call.placement.name
+        try:
+            yield
+        finally:
+            self._traced = None
+        with self.changed:
+            call.read = True
+            self.changed.notify_all()
 
     # -- checks
 
@@ -361,18 +380,6 @@ class Session:
         if shape is not None and dtype is not None:
             return f"{dtype}[{','.join(map(str, shape))}]"
         return "None" if argument is None else type(argument).__name__
-
-
-def snapshot(tree: Any) -> Any:
-    """An argument with copies of its arrays, which main may change before the call runs. Larger ones are refused in
-    that place, unless they are marked as public."""
-    if type(tree) is np.ndarray:
-        return tree.copy() if tree.nbytes <= SNAPSHOT_BYTES else tree
-    if type(tree) is dict:
-        return {k: snapshot(v) for k, v in tree.items()}
-    if type(tree) in (list, tuple):
-        return type(tree)(snapshot(v) for v in tree)
-    return tree
 
 
 def exit_code(failure: BaseException) -> int:

@@ -1,5 +1,6 @@
 """What JAX says without a way out, said with the user's line and what to write instead."""
 
+import re
 import types
 from collections.abc import Callable
 
@@ -11,18 +12,30 @@ from mpcrt.tracing import jaxprs
 SELECT = "select with jnp.where (jnp.maximum for max), and combine flags with &, | and ~"
 SIZE = "take it from a shape or a static argument, or loop to a constant bound and mask with jnp.where"
 ARRAY = "leave it an array, with jnp functions in place of float(), int(), .item() and math"
+PLACES = (
+    "keep flags in place of positions: jnp.where(mask, x, 0), (x == v).sum() for each v that may occur; or find them "
+    "in a party function"
+)
 CURES: tuple[tuple[type[Exception], str, str, str], ...] = (
     (jax.errors.TracerArrayConversionError, "", "NumPy cannot compute with it",
      "use the function of the same name in jax.numpy (jnp.exp for np.exp)"),
     (jax.errors.TracerBoolConversionError, "", "Python cannot decide by it (if, while, and, or, not, max)", SELECT),
     (ValueError, "truth value of an array", "Python cannot decide by an array (if, while, and, or, not)", SELECT),
     (jax.errors.NonConcreteBooleanIndexError, "", "a boolean mask would make the result's shape depend on it",
-     "keep the shape: jnp.where(mask, x, 0), or sum with x.sum(where=mask)"),
+     "keep the shape: jnp.where(mask, x, 0), jnp.where(mask, y, x) for x.at[mask].set(y), x.sum(where=mask)"),
     (jax.errors.TracerIntegerConversionError, "", "it cannot be a size, a range or a position in a list", SIZE),
     (IndexError, "Slice entries must be static", "it cannot bound a slice", SIZE),
     (TypeError, "Shapes must be 1D sequences", "it cannot be a size", SIZE),
-    (jax.errors.ConcretizationTypeError, "", "Python or a result's shape (nonzero, unique) would depend on it", ARRAY),
-    (TypeError, "unsupported format string", "it cannot be printed", "reveal it with .to(party), and print it there"),
+    (ValueError, "setting an array element with a sequence", "a NumPy array cannot hold it",
+     "make the array with jnp.stack, or with jnp.zeros and out = out.at[i].set(y)"),
+    (jax.errors.ConcretizationTypeError, r"problem arose with the|(item|tolist)\(\) method",
+     "it is no number of Python", ARRAY),
+    (jax.errors.ConcretizationTypeError, "nonzero|unique|bincount|(setdiff|union)1d|delete",
+     "a result's shape (nonzero, one-argument where, unique, bincount) would depend on it", PLACES),
+    (jax.errors.ConcretizationTypeError, "", "it cannot be a size, an axis or a number of things", SIZE),
+    (TypeError, "must have __hash__ and __eq__.*Tracer", "it cannot be a size", SIZE),
+    (TypeError, "unsupported format string|format: a real number is required", "it cannot be printed",
+     "reveal it with .to(party), and print it there"),
     (TypeError, "unhashable type: 'DynamicJaxprTracer'", "it cannot be a key of a dict", SELECT),
 )  # fmt: skip
 
@@ -36,7 +49,7 @@ def cured(error: Exception, function: Callable) -> TraceError | None:
             "numbers, also in dicts, lists and tuples"
         )
     for kind, part, what, cure in CURES:
-        if isinstance(error, kind) and part in str(error):
+        if isinstance(error, kind) and re.search(part, str(error)):
             return TraceError(
                 f"{raised(error) or defined(function)}: a value is not known while a function is traced, and {what}; "
                 f"{cure} ({type(error).__name__}; docs/supported-jax.md)"

@@ -9,6 +9,9 @@ from mpcrt.tracing.graph import Eqn, Graph, Var, party_of
 from mpcrt.tracing.keys import Key, node, of_library
 from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf, Unprepared
 
+COMPILED = 1000
+"""Equations that are compiled as one; more are run one by one, since XLA's time grows faster than their number."""
+
 
 def calls(frontier: list[Var], graph: Graph) -> tuple[tuple[Leaf | Hoisted, ...], tuple[HoistedCall, ...]]:
     """Where every frontier value comes from, and the calls that make those that are no plain argument. One call for
@@ -36,11 +39,13 @@ def call(visibility: str, leaves: tuple[int, ...], results: list[Var], graph: Gr
 
 
 def plaintext(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]):
-    """The compiled function of concrete leaf values."""
+    """The function of concrete leaf values, compiled where it is no longer than XLA compiles in seconds."""
 
-    @jax.jit
-    def compute(*values):
-        return [read(env, v) for env in [run(eqns, dict(zip(leaves, values, strict=True)))] for v in results]
+    def steps(*values):
+        env = run(eqns, dict(zip(leaves, values, strict=True)))
+        return [read(env, v) for v in results]
+
+    compute = jax.jit(steps) if len(eqns) <= COMPILED else steps
 
     def prepare(*values: Any) -> list[np.ndarray]:
         try:

@@ -49,6 +49,22 @@ def closed(jaxpr: Any) -> tuple[Any, list]:
     return jaxpr, []
 
 
+def owned(jaxpr: Any, own: Callable[[Any], Any]) -> Any:
+    """The jaxpr with own(c) for each constant c, also in the jaxprs in it."""
+    body, constants = closed(jaxpr)
+    if any(next(nested(eqn.params), None) is not None for eqn in body.eqns):
+        body = body.replace(eqns=[eqn.replace(params=_owned(eqn.params, own)) for eqn in body.eqns])
+    return core.ClosedJaxpr(body, [own(c) for c in constants]) if isinstance(jaxpr, core.ClosedJaxpr) else body
+
+
+def _owned(param: Any, own: Callable[[Any], Any]) -> Any:
+    if is_jaxpr(param):
+        return owned(param, own)
+    if type(param) in (tuple, list):
+        return type(param)([_owned(v, own) for v in param])
+    return {k: _owned(v, own) for k, v in param.items()} if type(param) is dict else param
+
+
 def is_literal(atom: Any) -> bool:
     return isinstance(atom, core.Literal)
 

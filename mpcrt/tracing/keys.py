@@ -1,8 +1,9 @@
 """Keys that say what a value is: equal for equal structure and content, different for anything else.
 
 A key is a tree of hashes, each over a tag and the hashes of its parts, so that no two structures run together. Numbers
-go in by type and bits (True, 1, 1.0 and -0.0 are four things), arrays by dtype, shape and bytes, jaxprs equation by
-equation with their constants. What has no structure to be read, such as a function, leaves its name alone.
+go in by type and bits (True, 1, 1.0 and -0.0 are four things), arrays by dtype, shape and bytes, dicts with their
+order, which a function can see, jaxprs equation by equation with their constants. What has no structure to be read,
+such as a function, leaves its name alone.
 """
 
 import dataclasses
@@ -10,6 +11,8 @@ import enum
 import functools
 import operator
 import sys
+import types
+from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Any
@@ -46,8 +49,8 @@ class Key:
             return leaf(kind.__name__, bytes(value))
         if kind in (tuple, list):
             return node(kind.__name__, map(self.of, value))
-        if kind is dict:
-            return node("dict", sorted(self.of(k) + self.of(v) for k, v in value.items()))
+        if kind in (dict, OrderedDict):
+            return node(kind.__name__, [part for item in value.items() for part in map(self.of, item)])
         if kind in (set, frozenset):
             return node(kind.__name__, sorted(map(self.of, value)))
         if isinstance(value, np.ndarray | np.generic | jax.Array):
@@ -75,6 +78,8 @@ class Key:
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             fields = {f.name: getattr(value, f.name, None) for f in dataclasses.fields(value)}
             return node("dataclass", [self.named(kind), self.of(fields | getattr(value, "__dict__", {}))])
+        if kind.__hash__ is None and is_bare(kind):
+            return node("object", [self.named(kind), self.of(vars(value))])
         return self.named(value)
 
     def named(self, value: Any) -> bytes:
@@ -132,7 +137,13 @@ class Key:
             params = {"body": params[jaxprs.CALLS[name]]}
         elif name.removeprefix("map ") == "reduce":
             params = {k: v for k, v in params.items() if k != "computation"}  # the function that `jaxpr` was made of
-        return node("primitive", [self.of(name), self.of(params)])
+        return node("primitive", [self.of(name), self.of(dict(sorted(params.items())))])
+
+
+def is_bare(kind: type) -> bool:
+    """Whether an instance is nothing but its attributes."""
+    slots = any(base.__dict__.get("__slots__") for base in kind.__mro__)
+    return kind is types.SimpleNamespace or (kind.__basicsize__ == type("Bare", (), {}).__basicsize__ and not slots)
 
 
 def is_random(dtype: Any) -> bool:

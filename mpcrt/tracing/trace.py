@@ -49,7 +49,7 @@ def trace(
             raise
         raise cure from error
     here = cures.defined(function)
-    body, consts = jaxprs.closed(jaxpr)
+    body, consts = jaxprs.closed(jaxprs.owned(jaxpr, copier()))
     closures = Closures(frozenset(map(id, leaves)), sum(a.nbytes for a in known if not is_public(a)))
     graph = Graph(tuple(parties), closures)
     params, wires = parameters(body, leaves, mode)
@@ -62,6 +62,21 @@ def trace(
     avals = tuple((tuple(s.shape), np.dtype(s.dtype)) for s in out_leaves)
     inputs, hoisted = hoist.calls([v for v, _ in low.frontier], graph)
     return Traced(plan, inputs, hoisted, out_tree, avals, tuple(dict.fromkeys(low.warnings)))
+
+
+def copier() -> Callable[[Any], Any]:
+    """Copies constants, each once: JAX's refer to NumPy's memory, which the user may change once the function is
+    traced. Not those marked as public, which may be large."""
+    copies: dict[int, tuple[Any, Any]] = {}
+
+    def own(value: Any) -> Any:
+        if isinstance(value, jax.Array) or is_public(value):
+            return value
+        if id(value) not in copies:
+            copies[id(value)] = value, jax.numpy.array(np.asarray(value))
+        return copies[id(value)][1]
+
+    return own
 
 
 def shape_of(leaf: Any, index: int) -> Any:

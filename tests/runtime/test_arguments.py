@@ -1,7 +1,9 @@
 """Which calls share a compiled function, and that arguments are taken apart in JAX's own order."""
 
+import argparse
 import collections
 import dataclasses
+import types
 from functools import partial
 
 import jax
@@ -12,6 +14,7 @@ from mpcrt.runtime import trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
 from mpcrt.runtime.binding import by_position
 from mpcrt.runtime.compile import Cache
+from mpcrt.runtime.moment import identity
 from mpcrt.runtime.placements import Party, Public, Spu, Static
 from mpcrt.runtime.values import Handle, Value
 
@@ -32,6 +35,10 @@ def value(tree, placement=Party("alice"), forms=None, ownerless=False):
     made.forms = [forms] * len(leaves) if forms else None
     made.describe(structure, tuple(map(trees.leaf_type, leaves)))
     return Handle(None, made)  # type: ignore[arg-type]
+
+
+def got(cache, function, args, static):
+    return cache.get(function, args, static, identity(function, args, static))
 
 
 def ones(*shape, dtype=np.float32):
@@ -113,7 +120,7 @@ def test_calls_that_differ_in_anything_are_compiled_anew():
     fingerprints = {}
     for again in (False, True):
         for name, (function, args, static) in calls.items():
-            compiled, _, new = cache.get(function, args, static)
+            compiled, _, new = got(cache, function, args, static)
             assert new is not again, name
             assert fingerprints.setdefault(name, compiled.fingerprint) == compiled.fingerprint, name
 
@@ -132,18 +139,78 @@ def test_static_arguments_are_told_apart_by_structure_and_content():
     statics = [
         2, 3, 2.0, True, 1, 0.0, -0.0, (1, 2), (True, 2.0), [1, 2], {"a": 0.0}, {"a": -0.0}, ((1,), 2), (1, (2,)),
         np.ones(2), np.ones(2, np.int32), jax.numpy.ones(2), Settings(1), Settings(True), Settings(np.zeros(1)),
+        {"a": 1, "b": 2}, {"b": 2, "a": 1}, collections.OrderedDict(a=1), types.SimpleNamespace(a=1),
+        types.SimpleNamespace(a=1.0), argparse.Namespace(a=1),
         other, (other, 1), (other, True), partial(other, 1), partial(other, 1.0), jax.nn.relu, jax.nn.silu, Pair, Empty,
     ]  # fmt: skip
     for again in (False, True):
         for chosen in statics:
-            assert cache.get(function, [x, chosen], (1,))[2] is not again, chosen
+            assert got(cache, function, [x, chosen], (1,))[2] is not again, chosen
     assert calls == len(statics)
     changing = [1, np.zeros(2)]
-    assert cache.get(function, [x, changing], (1,))[2]
+    assert got(cache, function, [x, changing], (1,))[2]
     changing[1][0] = 5
-    assert cache.get(function, [x, changing], (1,))[2], "a list that changed is another argument"
+    assert got(cache, function, [x, changing], (1,))[2], "a list that changed is another argument"
     changing[1][0] = 0
-    assert not cache.get(function, [x, changing], (1,))[2]
+    assert not got(cache, function, [x, changing], (1,))[2]
+
+
+@dataclasses.dataclass
+class Scaled:
+    """A function that cannot be hashed."""
+
+    scale: object
+
+    def __call__(self, v):
+        return total(v) * self.scale
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+    """Fixed(2) == Fixed(2.0) == Fixed(np.float32(2))."""
+
+    scale: object
+
+    def __call__(self, v):
+        return total(v) * self.scale
+
+
+class Changing:
+    """Neither hashed nor of a structure that can be read."""
+
+    __slots__ = ("scale",)
+
+    def __init__(self, scale):
+        self.scale = scale
+
+    def __eq__(self, other):
+        return self is other
+
+
+def test_functions_that_are_objects_are_told_apart_by_structure_and_content():
+    def scaled(scale, v):
+        return total(v) * scale
+
+    cache, x = Cache(18, ("alice", "bob")), value(ones(2))
+    functions = [Scaled(2), Scaled(2.0), Fixed(2), Fixed(2.0), Fixed(0.0), Fixed(-0.0)]
+    functions += [partial(scaled, 2), partial(scaled, 2.0)]
+    for again in (False, True):
+        for function in functions:
+            assert got(cache, function, [x], ())[2] is not again, function
+    changing = Scaled(3)
+    assert got(cache, changing, [x], ())[2]
+    changing.scale = 4
+    assert got(cache, changing, [x], ())[2], "a function that changed is another"
+
+
+def test_what_cannot_be_read_and_may_change_is_not_remembered():
+    def function(v, c):
+        return total(v) * c.scale
+
+    cache, x, changing = Cache(18, ("alice", "bob")), value(ones(2)), Changing(2.0)
+    assert got(cache, function, [x, changing], (1,))[2]
+    changing.scale = 3.0
+    assert got(cache, function, [x, changing], (1,))[2]
 
 
 def test_calls_that_are_alike_share_what_was_compiled():
@@ -156,7 +223,7 @@ def test_calls_that_are_alike_share_what_was_compiled():
     whole = nested()
 
     def get(function, args, kwargs):
-        return cache.get(*by_position(function, Static(), args, kwargs))
+        return got(cache, *by_position(function, Static(), args, kwargs))
 
     compiled, sources, new = get(first, [whole], {"scale": 3.0})
     assert new and [s.index for s in sources[:-1]] == [0, 1, 2] and sources[-1].constant == 3.0
@@ -167,7 +234,7 @@ def test_calls_that_are_alike_share_what_was_compiled():
     assert sources[1].value is whole._value and sources[0].value is not whole._value
     assert get(first, (nested(),), {})[2], "another default"
     nobodys, moved = value(ones(2), ownerless=True), value(ones(2), Spu("spu"), ("secret", "masked"))
-    assert cache.get(total, [nobodys], ())[0] is cache.get(total, [moved], ())[0]
+    assert got(cache, total, [nobodys], ())[0] is got(cache, total, [moved], ())[0]
 
 
 def test_what_jax_computes_in_is_part_of_what_is_compiled():
@@ -176,7 +243,7 @@ def test_what_jax_computes_in_is_part_of_what_is_compiled():
     try:
         for x64, width in ((False, 4), (True, 8), (False, 4)):
             jax.config.update("jax_enable_x64", x64)
-            compiled, _, _ = cache.get(total, [handle], ())
+            compiled, _, _ = got(cache, total, [handle], ())
             assert handle._value.kinds[0, x64].dtype.itemsize == width
             assert np.dtype(compiled.types[0].dtype).itemsize == width
     finally:

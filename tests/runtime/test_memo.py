@@ -1,5 +1,8 @@
 """What owners computed and shared is used again exactly where the same would be computed again."""
 
+import types
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,3 +74,43 @@ def test_what_is_the_same_is_shared_once(world):
 
     made = world(program).check()
     assert made.engines["bob"].link.statistics.total("sent", peer="alice", kind=4).messages == 2
+
+
+class Pair(NamedTuple):
+    first: object
+    second: object
+
+
+def test_a_call_is_what_it_was_when_it_was_made(world):
+    """Main goes on at once, and changes what the function closes over, and what it was given."""
+
+    def program(session):
+        x, asked = rows(), []
+        weights, settings, space, pair = np.ones(3, np.float32), {}, types.SimpleNamespace(), Pair(np.ones(3), 0.0)
+        scaled = spu(lambda x, s: x * s["by"], static_argnums=1)
+        named = spu(lambda x, s: x * s.by, static_argnums=1)
+        paired = spu(lambda x, p: x * p.first)
+        for by in (2.0, 3.0, 4.0):
+            weights[:] = pair.first[:] = settings["by"] = space.by = by
+            asked += [spu(lambda x: x * by)(x), spu(lambda x: x * weights)(x)]  # noqa: B023
+            asked += [scaled(x, settings), named(x, space), paired(x, pair)]
+        return revealed(session, *asked)
+
+    seen = world(program).check().results["bob"]
+    for got, by in zip(seen, np.repeat((2, 3, 4), 5), strict=True):
+        np.testing.assert_allclose(got, by * ROWS, atol=STEP)
+
+
+def test_the_order_of_a_static_dict_matters(world):
+    def by_order(x, steps):
+        for name, by in steps.items():
+            x = x * by + (name == "a")
+        return x
+
+    def program(session):
+        function, x = spu(by_order, static_argnums=1), rows()
+        return revealed(session, function(x, {"a": 2.0, "b": 3.0}), function(x, {"b": 3.0, "a": 2.0}))
+
+    one, other = world(program).check().results["bob"]
+    np.testing.assert_allclose(one, (ROWS * 2 + 1) * 3, atol=STEP)
+    np.testing.assert_allclose(other, ROWS * 3 * 2 + 1, atol=STEP)

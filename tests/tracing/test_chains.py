@@ -2,6 +2,7 @@
 
 import pathlib
 import sys
+import time
 
 import jax.numpy as jnp
 import numpy as np
@@ -113,6 +114,23 @@ def test_long_chains_of_what_one_owner_has(name):
     traced = trace(lambda x, w: PRIVATE[name](x) * w[0], given, parties=PARTIES)
     owners = [node.results[0].visibility[8:-1] for node in traced.plan.inputs]
     run(traced.plan, inputs_of(traced, (X, X)), ulp=SQUARED, debug=False, owners=owners)
+
+
+PREPARED = {
+    "set": chain(lambda y, i: y.at[i % 4].set(y[0, 0] * 0.5), LONG),
+    "concat": chain(lambda y, i: jnp.concatenate([y[1:], y[:1]]), LONG),
+    "where": chain(lambda y, i: jnp.where(y > 0, y - 0.5, y + 0.25), LONG),
+}
+
+
+@pytest.mark.parametrize("name", PREPARED)
+def test_long_chains_of_what_an_owner_prepares(name):
+    """As one compiled function they would take minutes, or for ever."""
+    given = abstract(X, "private(alice)"), abstract(X, "private(bob)")
+    traced = trace(lambda x, w: PREPARED[name](x).sum() * w, given, parties=PARTIES)
+    began = time.monotonic()
+    inputs_of(traced, (X, X))
+    assert time.monotonic() - began < 60
 
 
 def test_what_is_added_to_itself_is_walked_once():

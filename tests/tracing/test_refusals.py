@@ -20,6 +20,15 @@ AT = np.array([2, 0, 1, 2], np.int32)
 EDGES = np.float32([0.6, 1.5, 2.5])
 
 
+LEVELS = np.float32([1, 3, -1])
+
+
+def filled(x):
+    out = np.zeros(3)
+    out[0] = x[0, 0]
+    return out
+
+
 def inserted(x):
     x[0, 0] = 1.0
     return x
@@ -34,8 +43,42 @@ REFUSED = {
     "max": (lambda x: max(x[0, 0], x[0, 1]), [X], "jnp.maximum", lambda x: jnp.maximum(x[0, 0], x[0, 1])),
     "mask": (lambda x: x[x > 1].sum(), [X], r"boolean mask.*x\.sum\(where=mask", lambda x: x.sum(where=x > 1)),
     "mask kept": (lambda x: x[x > 1], [X], r"jnp.where\(mask, x, 0", lambda x: jnp.where(x > 1, x, 0)),
-    "nonzero": (lambda x: jnp.nonzero(x), [X], "result's shape", None),
-    "unique": (lambda x: jnp.unique(x), [X], "result's shape", None),
+    "nonzero": (
+        lambda x: x.at[jnp.nonzero(x > 1)].set(0), [X], r"result's shape.*jnp.where\(mask, x, 0",
+        lambda x: jnp.where(x > 1, 0, x),
+    ),
+    "unique": (
+        lambda i: jnp.unique(i, return_counts=True), [AT], r"result's shape.*\(x == v\).sum",
+        lambda i: (i[:, None] == jnp.arange(3)).sum(0),
+    ),
+    "bincount": (lambda i: jnp.bincount(i), [AT], r"\(x == v\).sum", lambda i: (i == 2).sum()),
+    "mask set": (
+        lambda x: x.at[x > 1].set(0), [X], r"jnp.where\(mask, y, x\) for", lambda x: jnp.where(x > 1, 0, x)
+    ),
+    "a NumPy array's entry": (
+        filled, [X], r"NumPy array cannot hold.*out = out.at\[i\]", lambda x: jnp.zeros(3).at[0].set(x[0, 0])
+    ),
+    "number of things": (lambda i: jnp.arange(i[0]), [AT], "cannot be a size.*static argument", None),
+    "axis": (lambda x, i: x.sum(axis=i[0]), [X, AT], "an axis.*static argument", None),
+    "tiles": (lambda x, i: jnp.tile(x, i[0]), [X, AT], "cannot be a size.*static argument", None),
+    "tolist": (lambda x: x[0].tolist()[0] * x, [X], "no number of Python.*leave it an array", lambda x: x[0][0] * x),
+    "percent": (lambda i: "%d".__mod__(i[0]), [AT], r"printed.*\.to\(party\)", None),
+    "apply": (
+        lambda x: x.at[0].apply(jnp.tanh), [X], r"with a function.*set\(f\(x\[i\]\)",
+        lambda x: x.at[0].set(jnp.tanh(x[0])),
+    ),
+    "histogram": (
+        lambda v: jnp.histogram(v, bins=EDGES)[0], [V], r"x\[:, None\] >= edges",
+        lambda v: ((v[:, None] >= EDGES[:-1]) & (v[:, None] < EDGES[1:])).sum(0),
+    ),
+    "interp": (
+        lambda v: jnp.interp(v, EDGES, LEVELS), [V], r"jnp.interp is y\[0\] \+ \(jnp.clip",
+        lambda v: LEVELS[0]
+        + (jnp.clip(v[:, None], EDGES[:-1], EDGES[1:]) - EDGES[:-1]) @ (jnp.diff(LEVELS) / jnp.diff(EDGES)),
+    ),
+    "power of a whole base": (
+        lambda i: 2**i, [AT], r"whole base.*2.0 \*\* i.astype", lambda i: 2.0 ** i.astype(float)
+    ),
     "float": (lambda x: x * float(x[0, 0]), [X], r"leave it an array.*float\(\)", lambda x: x * x[0, 0]),
     "item": (lambda x: x * x[0, 0].item(), [X], r"leave it an array.*item\(\)", lambda x: x * x[0, 0]),
     "math": (lambda x: math.exp(x[0, 0]), [X], "leave it an array.*math", lambda x: jnp.exp(x[0, 0])),

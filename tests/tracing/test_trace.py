@@ -400,3 +400,15 @@ def test_fingerprints_do_not_depend_on_the_process():
         assert done.returncode == 0, done.stderr
         prints.add(done.stdout)
     assert len(prints) == 1
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_an_array_that_changes_after_the_trace_is_what_it_was(nested):
+    """What an owner computes beforehand has constants of its own, also in a loop's body."""
+    weights = np.ones(3, np.float32)
+    layer = jax.jit(lambda row: jnp.sin(row) * weights)
+    function = (lambda w: lax.map(layer, w)) if nested else layer
+    given = abstract(X, "private(bob)"), abstract(X, "private(alice)")
+    (call,) = trace(lambda x, w: x * function(w).sum(), given, parties=("alice", "bob")).hoisted
+    weights[:] = 5
+    np.testing.assert_allclose(call.function(X)[0], np.sin(X).sum(), rtol=1e-5)

@@ -169,7 +169,8 @@ def div(low: Lowering, e: Eqn) -> Value:
     if not e.outputs[0].floating:
         raise low.fail(
             e, "of integers", "convert to float and divide, or divide in a party function before sharing; "
-            'jnp.searchsorted and jnp.digitize take method="compare_all"',
+            'jnp.searchsorted and jnp.digitize take method="compare_all"; jnp.interp is y[0] + (jnp.clip(x[:, None], '
+            "xp[:-1], xp[1:]) - xp[:-1]) @ (jnp.diff(y) / jnp.diff(xp)); jnp.histogram counts x[:, None] >= edges",
         )  # fmt: skip
     if y.known is not None:
         if not np.all(y.known):

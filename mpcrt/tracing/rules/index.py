@@ -161,6 +161,8 @@ def scatter_add(low: Lowering, e: Eqn) -> Value:
 def scatter(low: Lowering, e: Eqn) -> Value:
     """The last of several updates of one element stays."""
     x, indices, updates = e.inputs
+    if e.params.get("update_jaxpr") is not None:
+        raise low.fail(e, "with a function (.at[i].apply)", "write x.at[i].set(f(x[i])) with distinct constant i")
 
     def sources(i) -> np.ndarray:
         at = indexing.scatter(x.shape, i, updates.shape, e.params).reshape(-1)

@@ -7,7 +7,9 @@ from mpcrt.tracing.graph import Eqn
 from mpcrt.tracing.lower import Lowering
 from mpcrt.tracing.registry import rule
 
-REMEDY = "keep flags as bools; bits of secret integers are not available"
+REMEDY = (
+    "keep flags as bools; bits of secret integers are not available; a power of a whole base is 2.0 ** i.astype(float)"
+)
 
 
 def bits(low: Lowering, e: Eqn) -> list[Value]:
