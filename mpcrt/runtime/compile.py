@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from mpcrt.errors import MpcrtError, TraceError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.protocols import cost
-from mpcrt.runtime import facts, trees
+from mpcrt.runtime import facts, programs, trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
 from mpcrt.runtime.commands import Ahead
 from mpcrt.runtime.placements import short_name
@@ -127,7 +125,7 @@ class Cache:
             function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
         )
         given = [i for i in range(len(args)) if i not in fixed]
-        kinds = {i: leaves.kinds[a:b] for i, a, b in zip(given, [0, *ends[:-1]], ends, strict=True)}
+        kinds = {i: leaves.kinds[a:b] for i, a, b in zip(given, [0, *ends][:-1], ends, strict=True)}
         entry.facts = facts.of_compiled(entry, kinds, {i: args[i] for i in sorted(fixed)})
         self._entries[key] = entry
         if len(self._entries) > CACHE:
@@ -141,7 +139,7 @@ class Cache:
         leaves, outlines, ends = Leaves(), [], []
         for i, argument in enumerate(args):
             if i not in static:
-                outlines.append(leaves.take(argument))
+                outlines.append(leaves.take(argument, function, i))
                 ends.append(len(leaves.sources))
         pinned = tuple([(i, *_pinned(args[i])) for i in static])
         return (_hashable(function), pinned, tuple(outlines), tuple(leaves.kinds), leaves.x64), leaves, ends
@@ -206,14 +204,7 @@ def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
 def said(error: BaseException) -> str:
     """An error of a traced function in one line, with the innermost line of the user's own code."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        f
-        for f in frames
-        if not any(part in f.filename for part in ("site-packages", f"{os.sep}mpcrt{os.sep}", "<frozen"))
-    ]
-    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {text[:300]}{where}"
+    return f"{type(error).__name__}: {text[:300]}{programs.line_of(error)}"
 
 
 class _Identity:
