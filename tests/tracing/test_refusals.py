@@ -72,6 +72,10 @@ REFUSED = {
         lambda v: jnp.searchsorted(EDGES, v), [V], 'method="compare_all"',
         lambda v: jnp.searchsorted(EDGES, v, method="compare_all"),
     ),
+    "histogram": (
+        lambda v: jnp.histogram(v, EDGES)[0], [V], "for jnp.histogram compare with the edges",
+        lambda v: jnp.sum((v[:, None] >= EDGES[:-1]) & (v[:, None] < EDGES[1:]), 0),
+    ),
     "integer division": (lambda i: i // 2, [AT], "of integers.*convert to float", lambda i: i.astype(jnp.float32) / 2),
     "top_k": (
         lambda v: lax.top_k(v, 2)[0], [V], r"jnp.sort\(x\)\[..., ::-1\]\[..., :k\]",

@@ -169,7 +169,8 @@ def div(low: Lowering, e: Eqn) -> Value:
     if not e.outputs[0].floating:
         raise low.fail(
             e, "of integers", "convert to float and divide, or divide in a party function before sharing; "
-            'jnp.searchsorted and jnp.digitize take method="compare_all"',
+            'jnp.searchsorted and jnp.digitize take method="compare_all"; for jnp.histogram '
+            "compare with the edges: jnp.sum((x[:, None] >= edges[:-1]) & (x[:, None] < edges[1:]), 0)",
         )  # fmt: skip
     if y.known is not None:
         if not np.all(y.known):
