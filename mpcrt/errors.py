@@ -76,10 +76,13 @@ class PeerFailed(_OfPeers):
     ) -> None:
         party, function, reason = plain(party, 100), plain(function, 100), plain(reason)
         by = f" (so {reporter} says)" if reporter not in ("", party) else ""
-        text = f"{party} failed in {function or 'the run'} (call {number}){by}; its own log has the cause"
+        where = f"in {function or 'the run'} (call {number}){by}"
+        text = (
+            f"{party} was interrupted {where}" if code == 130 else f"{party} failed {where}; its own log has the cause"
+        )
         super().__init__(f"{reporter or party} reports: {reason}" if reason else text)
         self.party, self.function, self.number, self.code = party, function, number, code
-        self.reporter = reporter or party
+        self.reporter, self.reason = reporter or party, reason
 
 
 class ProtocolError(_OfPeers):

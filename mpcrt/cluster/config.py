@@ -177,11 +177,12 @@ class ClusterConfig(_Model):
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).digest()
 
-    def difference(self, other: Mapping[str, Any]) -> str | None:
-        """The first thing in which another party's `canonical()` differs, as `key: here X, there Y`; None if equal."""
-        here, there = self.canonical(), dict(other)
-        orders = {"order": here.pop("order")}, {"order": there.pop("order", None)}
-        return _first_difference("", here, there) or _first_difference("parties", *orders)
+    def difference(self, other: Mapping[str, Any], here: str = "here", there: str = "there") -> str | None:
+        """The first thing in which another party's `canonical()` differs, as `key: here X, there Y`; None if equal.
+        Who tells others of it names the two places."""
+        mine, theirs, places = self.canonical(), dict(other), (here, there)
+        orders = {"order": mine.pop("order")}, {"order": theirs.pop("order", None)}
+        return _first_difference("", mine, theirs, places) or _first_difference("parties", *orders, places)
 
     def to_yaml(self) -> str:
         """The file that reads back as this configuration; TLS paths are made absolute."""
@@ -267,14 +268,14 @@ def _validated(model: type[_M], data: dict[str, Any], source: Source, prefix: Ke
         raise source.error(path, explain(model, error)) from None
 
 
-def _first_difference(key: str, here: Any, there: Any) -> str | None:
+def _first_difference(key: str, here: Any, there: Any, places: tuple[str, str]) -> str | None:
     if isinstance(here, dict) and isinstance(there, dict):
         for name in sorted({*here, *there}, key=str):
             inner = f"{key}.{plain(name, 100)}" if key else plain(name, 100)
             if name not in there or name not in here:
-                return f"{inner}: only {'here' if name in here else 'there'}"
-            found = _first_difference(inner, here[name], there[name])
+                return f"{inner}: only {places[0] if name in here else places[1]}"
+            found = _first_difference(inner, here[name], there[name], places)
             if found:
                 return found
         return None
-    return None if here == there else f"{key}: here {quoted(here)}, there {quoted(there)}"
+    return None if here == there else f"{key}: {places[0]} {quoted(here)}, {places[1]} {quoted(there)}"

@@ -48,7 +48,7 @@ class Relay:
         if line.startswith(CONTROL):
             self._control(name, line)
         elif line.strip():
-            self.log(name, line.rstrip())
+            self.log(name, line.rstrip().rsplit("\r", 1)[-1])  # of a progress bar what a terminal would show last
 
     def log(self, name: str, line: str) -> None:
         """Shows it behind its name; without names, for JSON logs, as an object."""

@@ -158,7 +158,10 @@ class Ledger:
         fails = [row[0][1] if row and row[0][0] == "fail" else "" for row in (my_rows, their_rows)]
         if fails[0] != fails[1]:
             here, there = [f"fails with {kind}" if kind else "does not fail" for kind in fails]
-            raise DisagreementError(f"call {number}, {my_text}, {here} here and {there} at {peer}")
+            raise DisagreementError(
+                f"call {number}, {my_text}, {here} at {self._link.name} and {there} at {peer}; the log of the party at "
+                "which it fails has the cause"
+            )
         pairs = zip_longest(my_facts, their_facts, fillvalue=("its arguments", b""))
         different = [a[0] for a, b in pairs if list(a) != list(b)]
         for what in [w for w in different if ARGUMENT in w][:1]:

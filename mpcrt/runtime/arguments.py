@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import inspect
 from collections import OrderedDict, defaultdict
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,7 +17,7 @@ from mpcrt.errors import UsageError
 from mpcrt.runtime import trees
 from mpcrt.runtime.nodes import to_numpy
 from mpcrt.runtime.opaque import kind_of, no_array
-from mpcrt.runtime.placements import Public, Spu
+from mpcrt.runtime.placements import Public, Spu, short_name
 from mpcrt.runtime.values import Handle, Value, assemble, owner_of, parts, replaced, structure_of
 
 LEAF = 0
@@ -48,7 +50,7 @@ class Leaves:
         self.kinds: list[Hashable] = []
         self.x64 = x64()
 
-    def take(self, argument: Any) -> Hashable:
+    def take(self, argument: Any, function: Callable, number: int) -> Hashable:
         """Adds an argument's leaves, and gives its outline: equal for arguments of the same structure.
 
         JAX is asked only about containers that are not its own dicts, lists and tuples. Raises UsageError for a leaf
@@ -60,7 +62,12 @@ class Leaves:
             leaf = found.args[0]
             structure, leaves = trees.flatten(argument)
             where = next((p for p, x in zip(trees.paths(structure), leaves, strict=True) if x is leaf), "")
-            raise UsageError(f"{no_array(f'an argument{where}', kind_of(leaf))}; or make the argument static") from None
+            name, static = f"argument {number + 1}", "make the argument static"
+            with contextlib.suppress(TypeError, ValueError, IndexError):  # no signature, or *args
+                parameter = list(inspect.signature(function).parameters)[number]
+                name, static = f"argument {parameter!r}", f"make the argument static: static_argnames={parameter!r}"
+            said = no_array(f"{name}{where} of {short_name(function)}()", kind_of(leaf))
+            raise UsageError(f"{said}; or {static}") from None
 
     def _take(self, argument: Any) -> Hashable:
         if isinstance(argument, Handle):

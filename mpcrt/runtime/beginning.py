@@ -42,29 +42,30 @@ def begin(
     said = {peer: read_start(link.recv_one(peer, address, limit=MESSAGE_LIMIT), peer) for peer in others}
     for peer, (part, *theirs) in said.items():
         parts[peer] = part
-        if (what := _difference(mine, theirs, peer)) is not None:
+        if (what := _difference(mine, theirs, link.name, peer)) is not None:
             raise DisagreementError(what, peer)
     return hashlib.sha256(pack([[name, parts[name]] for name in sorted(parts)])).digest()
 
 
-def _difference(mine: list, theirs: list, peer: str) -> str | None:
+def _difference(mine: list, theirs: list, me: str, peer: str) -> str | None:
     (program, files, arguments), (their_program, their_files, their_arguments) = mine, theirs
     if program != their_program:
-        return f"{peer} runs another program file than this process; give all parties the same one, {REMEDY}"
+        return f"{peer} runs another program file than {me}; give all parties the same one, {REMEDY}"
     here, there = dict(files), dict(their_files)
     for name in sorted({*here, *there}):
         if name not in here or name not in there:
-            where = f"here and not at {peer}" if name in here else f"at {peer} and not here"
+            where = f"at {me} and not at {peer}" if name in here else f"at {peer} and not at {me}"
             return (
                 f"the program imports {name!r} {where}; give all parties the same files (what only one of them has is "
                 f"imported inside its functions), {REMEDY}"
             )
         if here[name] != there[name]:
             return (
-                f"{name!r}, which the program imports, differs from {peer}'s; give all parties the same files, {REMEDY}"
+                f"{name!r}, which the program imports, is another at {peer} than at {me}; give all parties "
+                f"the same files, {REMEDY}"
             )
     if arguments != their_arguments:
-        return f"{peer} was started with other arguments after `--` than this process; give all the same, {REMEDY}"
+        return f"{peer} was started with other arguments after `--` than {me}; give all the same, {REMEDY}"
     return None
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import time
-import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +15,7 @@ from mpcrt.errors import MpcrtError, TraceError
 from mpcrt.plan.schedule import Schedule, schedule
 from mpcrt.plan.types import PUBLIC, SECRET, Type
 from mpcrt.protocols import cost
-from mpcrt.runtime import facts, trees
+from mpcrt.runtime import facts, programs, trees
 from mpcrt.runtime.arguments import Leaves, Source, is_source, substitute
 from mpcrt.runtime.placements import short_name
 
@@ -105,16 +103,16 @@ class Cache:
         self._fraction, self._parties = fraction, parties
         self._entries: OrderedDict[Hashable, Compiled] = OrderedDict()
 
-    def knows(self, args: Sequence[Any], static: Sequence[int], identity: Hashable) -> bool:
+    def knows(self, function: Callable, args: Sequence[Any], static: Sequence[int], identity: Hashable) -> bool:
         """Whether `get` would find the function compiled."""
-        return self._key(args, static, identity)[0] in self._entries
+        return self._key(function, args, static, identity)[0] in self._entries
 
     def get(
         self, function: Callable, args: Sequence[Any], static: Sequence[int], identity: Hashable
     ) -> tuple[Compiled, list[Source], bool]:
         """The compiled function, the flattened arguments' sources, and whether it was compiled just now. `identity`: of
         the function and its static arguments, see `moment`."""
-        key, leaves, ends = self._key(args, static, identity)
+        key, leaves, ends = self._key(function, args, static, identity)
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
@@ -126,7 +124,7 @@ class Cache:
             function, [args[i] if i in fixed else next(rest) for i in range(len(args))], sorted(fixed)
         )
         given = [i for i in range(len(args)) if i not in fixed]
-        kinds = {i: leaves.kinds[a:b] for i, a, b in zip(given, [0, *ends[:-1]], ends, strict=True)}
+        kinds = {i: leaves.kinds[a:b] for i, a, b in zip(given, [0, *ends][:-1], ends, strict=True)}
         entry.facts = facts.of_compiled(entry, kinds, {i: args[i] for i in sorted(fixed)})
         self._entries[key] = entry
         if len(self._entries) > CACHE:
@@ -134,13 +132,13 @@ class Cache:
         return entry, leaves.sources, True
 
     def _key(
-        self, args: Sequence[Any], static: Sequence[int], identity: Hashable
+        self, function: Callable, args: Sequence[Any], static: Sequence[int], identity: Hashable
     ) -> tuple[Hashable, Leaves, list[int]]:
         """The key of a call, the leaves of its arguments, and where those of each traced argument end."""
         leaves, outlines, ends = Leaves(), [], []
         for i, argument in enumerate(args):
             if i not in static:
-                outlines.append(leaves.take(argument))
+                outlines.append(leaves.take(argument, function, i))
                 ends.append(len(leaves.sources))
         return (identity, tuple(outlines), tuple(leaves.kinds), leaves.x64), leaves, ends
 
@@ -204,11 +202,4 @@ def _origin(traced: Traced, made: Leaf | Hoisted, type_: Type) -> Origin:
 def said(error: BaseException) -> str:
     """An error of a traced function in one line, with the innermost line of the user's own code."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [
-        f
-        for f in frames
-        if not any(part in f.filename for part in ("site-packages", f"{os.sep}mpcrt{os.sep}", "<frozen"))
-    ]
-    where = f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
-    return f"{type(error).__name__}: {text[:300]}{where}"
+    return f"{type(error).__name__}: {text[:300]}{programs.line_of(error)}"

@@ -85,7 +85,9 @@ class Hellos:
         """Check what `peer` sent. Raises DisagreementError, or ProtocolError for a malformed one."""
         if data.nbytes > HELLO_LIMIT:
             raise ProtocolError(f"{peer} sent a malformed hello")
-        self._programs[peer], self._parts[peer], self._theirs[peer] = _check(peer, data, self._config, self._version)
+        self._programs[peer], self._parts[peer], self._theirs[peer] = _check(
+            peer, data, self._link.name, self._config, self._version
+        )
 
     def roster(self) -> Roster:
         """Who is there, once all have been heard; from then on the link has the run's nonce."""
@@ -106,7 +108,7 @@ class Hellos:
         return Roster(me, names, having, nonce, seeds)
 
 
-def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> tuple[bool, bytes, bytes]:
+def _check(peer: str, data: np.ndarray, me: str, config: ClusterConfig, version: str) -> tuple[bool, bytes, bytes]:
     fields = unpack(data, f"hello from {peer}")
     if not isinstance(fields, list) or not fields or type(fields[0]) is not int:
         raise ProtocolError(f"{peer} sent a malformed hello")
@@ -124,7 +126,7 @@ def _check(peer: str, data: np.ndarray, config: ClusterConfig, version: str) -> 
         raise ProtocolError(f"{peer} sent a malformed hello")
     if theirs.split(".")[:2] != version.split(".")[:2]:
         raise DisagreementError(f"{peer} runs mpcrt {plain(theirs, 40)}, this process {version}; install one release")
-    difference = config.difference(canonical)
+    difference = config.difference(canonical, f"at {me}", f"at {peer}")
     if difference is not None:
         raise DisagreementError(f"{peer} has another cluster file; first difference: {difference}")
     if has_program and peer in config.dealers:

@@ -234,9 +234,18 @@ def run_main(session: Session, program: Path, arguments: Sequence[str]) -> None:
         except MpcrtError:
             raise
         except Exception as error:
-            raise as_failure(error, f"importing {program.name}", UserFunctionError) from error
+            failure = as_failure(error, f"importing {program.name}", UserFunctionError)
+            if program.stem in sys.stdlib_module_names:
+                failure = UserFunctionError(
+                    f"{failure}; Python has a module {program.stem!r}: give the file another name"
+                )
+            raise failure from error
         session.begin(programs.files_of(program), arguments)
-        programs.call_main(main, arguments)
+        try:
+            programs.call_main(main, arguments)
+        except UsageError as error:
+            error.args = (f"{error}{programs.line_of(error)}",)
+            raise
     except SystemExit as end:
         if end.code in (None, 0):
             return

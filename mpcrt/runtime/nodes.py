@@ -164,9 +164,15 @@ class Record:
     def __getattr__(self, name: str) -> Any:
         if name in self._keys:
             return self._parts[self._keys.index(name)]
-        raise AttributeError(
+        raise AttributeError(self._only_fields(f"`.{name}`"))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError(self._only_fields("a call of it"))
+
+    def _only_fields(self, wanted: str) -> str:
+        return (
             f"{short(self._name)} comes from another party, which sends its fields "
-            f"({', '.join(map(str, self._keys)) or 'none'}) and neither methods nor what is static; for `.{name}` "
+            f"({', '.join(map(str, self._keys)) or 'none'}) and neither methods nor what is static; for {wanted} "
             "define its class in a module that every party has loaded, or make the object in a secure function"
         )
 

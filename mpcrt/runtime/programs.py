@@ -9,6 +9,7 @@ import inspect
 import os
 import sys
 import sysconfig
+import traceback
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +17,10 @@ from types import ModuleType
 from typing import Any
 
 from mpcrt.errors import UsageError
+
+PACKAGE = str(Path(__file__).resolve().parent.parent) + os.sep
+FOREIGN = ("site-packages", "dist-packages", "<frozen", sysconfig.get_path("stdlib") + os.sep)
+"""What no line of the user's own has in its file's name."""
 
 
 def load(path: Path) -> ModuleType:
@@ -82,6 +87,13 @@ def main_of(module: ModuleType, path: Path) -> Callable[..., Any]:
     if not callable(main):
         raise UsageError(f"{path}: a program has a function main(), which every party runs; this one has none")
     return main
+
+
+def line_of(error: BaseException) -> str:
+    """The innermost line of the user's own code that an error came through, as " (file:line)"; "" if there is none."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [f for f in frames if not f.filename.startswith(PACKAGE) and not any(s in f.filename for s in FOREIGN)]
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
 def call_main(main: Callable[..., Any], arguments: Sequence[str]) -> None:

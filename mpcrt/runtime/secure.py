@@ -61,7 +61,7 @@ class SecureCalls:
                 not value.ran and any([visibility == PUBLIC for visibility, _ in value.forms or ()])
             ):
                 return False
-        return self._compiled[call.placement.name].knows(call.args, call.static, call.identity)
+        return self._compiled[call.placement.name].knows(call.function, call.args, call.static, call.identity)
 
     def call(self, call: calls.SecureCall) -> Work[None]:
         """Trace or look up, announce, agree where something is new, share what is not there yet, run.

@@ -59,6 +59,9 @@ _REFUSALS = {
 }
 """OpenSSL's reasons, alerts without their prefix, for which a certificate or version is at fault; what is not here can
 be damage on the way."""
+_OTHER_AUTHORITY = {18, 19, 20, 21}
+"""OpenSSL's X509_V_ERR codes of a certificate whose issuer is not among those trusted, or unknown."""
+COMPARE = "not signed by the tls.ca of who refuses it; `mpcrt certs show` says by whom"
 _ALERT = re.compile(r"(?:SSLV3_ALERT|TLSV13_ALERT|TLSV1_ALERT|TLSV1)_(\w+)")
 """OpenSSL's reasons for alerts that came; older ones of TLS's extensions lack the word."""
 
@@ -121,7 +124,8 @@ def _cause(error: Exception) -> str:
 def reason(error: ssl.SSLError) -> str:
     """Why a handshake failed, in the words of an operator."""
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate was not accepted: {error.verify_message}"
+        unsigned = f"; {COMPARE}" if error.verify_code in _OTHER_AUTHORITY else ""
+        return f"its certificate was not accepted: {error.verify_message}{unsigned}"
     if alert := _alert(error):
         return f"it refused this party: {_REFUSALS.get(alert) or alert.replace('_', ' ').lower()}"
     code = error.reason or "unknown reason"

@@ -316,7 +316,8 @@ class ZmqLink(Link):
         if self._failure is None:
             self._failure = error
             if self._board is not None and isinstance(error, PeerFailed) and not error.function:
-                self._board.abort(Failure(error.party, "", error.number, error.code, str(error)))
+                reason = str(error) if error.reason else ""
+                self._board.abort(Failure(error.party, "", error.number, error.code, reason))
         return self._failure
 
     def _step(self, board: Switchboard, seconds: float) -> None:

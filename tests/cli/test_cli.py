@@ -173,6 +173,7 @@ ERRORS = [
     (errors.ConfigError("bad"), 2, "bad"),
     (errors.PeerLost("bob was silent for 60 s", "bob"), 3, "bob was silent for 60 s"),
     (errors.PeerFailed("bob", "load", 2), 3, "bob failed in load (call 2); its own log has the cause"),
+    (errors.PeerFailed("bob", "load", 2, 130), 3, "bob was interrupted in load (call 2)"),
     (errors.DisagreementError("call 2 differs"), 4, "call 2 differs"),
     (errors.PolicyError("bob may not see y"), 5, "bob may not see y"),
     (errors.PolicyError(), 5, "PolicyError"),

@@ -244,6 +244,7 @@ def test_the_digest_is_of_what_must_be_agreed():
         other = configs.loads(text)
         assert other.digest() != config.digest()
         assert str(config.difference(other.canonical())).startswith(f"{key}: here ")
+        assert str(config.difference(other.canonical(), "at bob", "at alice")).startswith(f"{key}: at bob ")
     assert config.difference(configs.loads(GOOD).canonical()) is None
 
 

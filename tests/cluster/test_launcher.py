@@ -164,6 +164,13 @@ def test_closing_ends_every_child(world, behaviours):
     assert set(run.processes.return_codes) == set(NAMES)
 
 
+def test_of_a_progress_bar_the_last_state_is_shown_behind_the_name(world):
+    relay = Relay(NAMES, out=world.out, err=world.err)
+    relay.err("bob", "\r 10%\r 90%\r100%\n")
+    relay.err("bob", "written on Windows\r\n")
+    assert [line.split("| ")[1] for line in world.err.getvalue().splitlines()] == ["100%", "written on Windows"]
+
+
 def test_a_child_that_cannot_start_ends_the_others(world):
     def command(start: Start) -> list[str]:
         return world.command(("sleep",) * 3)(start) if start.party == "alice" else ["/nonexistent/program"]

@@ -67,8 +67,8 @@ ARGUMENTS = [
 @pytest.mark.parametrize("make", ARGUMENTS)
 def test_leaves_come_in_jaxs_order(make):
     arguments, leaves = make(), Leaves()
-    for argument in arguments:
-        leaves.take(argument)
+    for i, argument in enumerate(arguments):
+        leaves.take(argument, make, i)
     theirs = jax.tree_util.tree_leaves([substitute(a) for a in arguments], is_leaf=is_source)
     assert len(theirs) == len(leaves.sources) == len(leaves.kinds)
     for ours, leaf in zip(leaves.sources, theirs, strict=True):

@@ -1,5 +1,7 @@
 """Programs that end, or wait, as Python lets them: `async def`, sys.exit and os._exit, at real processes."""
 
+import sys
+
 import pytest
 
 import mpcrt
@@ -89,6 +91,19 @@ def test_what_else_ends_a_function_is_the_users_failure(world):
         assert isinstance(made.failures["bob"], PeerFailed) and "alice failed in ends" in str(made.failures["bob"])
     made = world(lambda session: spu(lambda x: sys.exit(3))(alice(lambda: 1.0)()).shape)
     assert any(isinstance(e, TraceError) and "SystemExit" in str(e) for e in made.failures.values())
+
+
+def test_the_users_line_is_named_in_whatever_folder_it_lies(tmp_path):
+    """A clone of mpcrt too: parties compare these texts, and differ in folders."""
+    program = tmp_path / "mpcrt" / "program.py"
+    program.parent.mkdir()
+    program.write_text("import json\n\ndef main():\n    json.loads('no')\n")
+    try:
+        programs.load(program).main()
+    except ValueError as error:
+        assert programs.line_of(error) == f" ({program}:4)"
+    finally:
+        sys.path.remove(str(program.parent))
 
 
 def test_async_and_generator_functions_that_would_not_run_are_refused(world):

@@ -289,8 +289,17 @@ def test_errors_before_anything_is_shared_can_be_caught(launcher, arguments):
         ("def main():\n    raise RuntimeError('no')\n", 1, "main() failed: RuntimeError"),
         ("import sys\ndef main():\n    sys.exit(2)\n", 2, "refused its arguments"),
         ("def main(:\n    pass\n", 1, "importing program.py failed: SyntaxError"),
+        ("import mpcrt\ndef main():\n    mpcrt.party('alice')(float)(1) + 1\n", 2, "program.py:3) [exit codes"),
     ],
 )
 def test_programs_that_cannot_run(launcher, text, code, message):
     ended = launcher.run("run", launcher.cluster(), launcher.program(text))
     assert ended.code == code and message in ended.err.splitlines()[-1]
+
+
+def test_a_program_that_hides_a_module_of_pythons_is_told_so(launcher):
+    program = launcher.program("import jax\n\ndef main():\n    pass\n")
+    named = program.parent / "elsewhere" / "string.py"  # no folder that `python -m mpcrt` itself imports from
+    named.parent.mkdir()
+    ended = launcher.run("run", launcher.cluster(), program.rename(named))
+    assert ended.code == 1 and "Python has a module 'string': give the file another name" in ended.err.splitlines()[-1]

@@ -372,11 +372,12 @@ def test_keywords_and_static_arguments_of_secure_functions(world):
             reduce(power=2, x=x), reduce(x, 1, mode="no"), spu(lambda *, a, b: a - b)(b=s, a=x),
             spu(lambda x, **rest: x * rest["k"])(x, k=s), spu(lambda x, n=2: x * n, static_argnums=1)(x),
             spu(jnp.sum, static_argnames="axis")(x, axis=1), spu(lambda x, n=2: x * n, static_argnums=-1)(x, 3),
+            spu(lambda n: jnp.full(n, 2.0), static_argnums=0)(2), spu(lambda: jnp.ones(2))(),
         ]  # fmt: skip
         return [np.asarray(y.to(mpcrt.public)) for y in calls]
 
     want = [24, 6, 144, [8] * 3, 24, np.full((2, 3), 2), np.full((2, 3), 1.5), np.ones((2, 3)), np.full((2, 3), 4)]
-    want += [[6, 6], np.full((2, 3), 6)]
+    want += [[6, 6], np.full((2, 3), 6), [2, 2], [1, 1]]
     for got in world(program).check().results.values():
         for g, w in zip(got, want, strict=True):
             np.testing.assert_allclose(g, w, atol=STEP * 40)
@@ -391,6 +392,11 @@ def test_what_does_not_fit_a_secure_function_is_refused_in_main(world):
             "unknown": (lambda: spu(lambda x: x, static_argnames="mode")(x), "no parameter mode"),
             "handle": (lambda: spu(lambda x, n: x, static_argnums=1)(x, x), "n is static"),
             "type": (lambda: spu(lambda x: x, static_argnums="n"), "static_argnums takes positions"),
+            "text": (
+                lambda: spu(lambda x, mode: x)(x, "sum").block_until_ready(),
+                r"argument 'mode' of <lambda>\(\) is no array but of type str.*static_argnames='mode'",
+            ),
+            "unnamed": (lambda: spu(lambda *x: x[0])(x, {"k": {1}}).block_until_ready(), r"argument 2\['k'\] of "),
         }.values():
             with pytest.raises(UsageError, match=says):
                 call()
@@ -476,6 +482,8 @@ def test_static_data_and_odd_keys_stay_with_their_owner(world):
     assert made["alice"] == ([31337], [])
     (record,) = made["bob"][1]
     assert isinstance(record, Record) and record[0].x == 1 and len(record) == 1
+    with pytest.raises(TypeError, match="neither methods nor what is static; for a call of it"):
+        record(1)
     with pytest.raises(AttributeError, match=r"Scaled comes from another party.*\(x\).*static"):
         _ = record[0].power
 
@@ -487,7 +495,9 @@ def test_a_function_that_needs_what_is_static_says_so(world, caplog):
         return spu(lambda s: s.x**s.power)(alice(lambda: Scaled(array(1), 2))()).shape
 
     failures = world(program).failures
-    assert isinstance(failures["bob"], DisagreementError) and "fails with TraceError here" in str(failures["bob"])
+    assert isinstance(
+        failures["bob"], DisagreementError
+    ) and "fails with TraceError at bob and does not fail at alice" in str(failures["bob"])
     assert "what is static" in caplog.text
     made = spu(lambda x: Scaled(x, 2))
 
@@ -507,7 +517,9 @@ def test_static_data_that_cannot_be_hashed_is_named(world, caplog):
     said = [str(e) for e in world(nested).failures.values() if isinstance(e, UsageError)]
     assert said and all("of a Scaled in an argument cannot be hashed" in text for text in said)
     failures = world(given).failures  # its owner alone has the class and its static data
-    assert isinstance(failures["alice"], DisagreementError) and "fails with UsageError here" in str(failures["alice"])
+    assert isinstance(failures["alice"], DisagreementError) and "fails with UsageError at alice" in str(
+        failures["alice"]
+    )
     assert "of a Scaled in <result of <lambda>()" in caplog.text
 
 

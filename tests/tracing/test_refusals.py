@@ -68,7 +68,7 @@ REFUSED = {
         lambda x: x.at[0].set(jnp.tanh(x[0])),
     ),
     "histogram": (
-        lambda v: jnp.histogram(v, bins=EDGES)[0], [V], r"x\[:, None\] >= edges",
+        lambda v: jnp.histogram(v, bins=EDGES)[0], [V], r"x\[:, None\] >= edges\[:-1\]",
         lambda v: ((v[:, None] >= EDGES[:-1]) & (v[:, None] < EDGES[1:])).sum(0),
     ),
     "interp": (

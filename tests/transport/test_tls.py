@@ -33,8 +33,8 @@ BAD: dict[str, tuple[Contexts, str, str]] = {
     "server plaintext": (lambda a, o: (None, a.issue("bob")), "TLS is off", "TLS is off"),
     "dialer expired": (lambda a, o: (a.issue("alice"), a.issue("bob", days=-1)), "has expired", "has expired"),
     "server expired": (lambda a, o: (a.issue("alice", days=-1), a.issue("bob")), "has expired", "has expired"),
-    "dialer self-signed": (lambda a, o: (a.issue("alice"), a.issue("bob", self_signed=True)), "CA", "self-signed"),
-    "server self-signed": (lambda a, o: (a.issue("alice", self_signed=True), a.issue("bob")), "self-signed", "CA"),
+    "dialer self-signed": (lambda a, o: (a.issue("alice"), a.issue("bob", self_signed=True)), "CA", "certs show"),
+    "server self-signed": (lambda a, o: (a.issue("alice", self_signed=True), a.issue("bob")), "certs show", "CA"),
     "dialer other CA": (lambda a, o: (a.issue("alice"), o.issue("bob", ca=a.ca)), "CA", "issuer|certificate"),
     "server other CA": (lambda a, o: (o.issue("alice", ca=a.ca), a.issue("bob")), "issuer|certificate", "CA"),
     "dialer other name": (

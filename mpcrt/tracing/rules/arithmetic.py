@@ -170,7 +170,8 @@ def div(low: Lowering, e: Eqn) -> Value:
         raise low.fail(
             e, "of integers", "convert to float and divide, or divide in a party function before sharing; "
             'jnp.searchsorted and jnp.digitize take method="compare_all"; jnp.interp is y[0] + (jnp.clip(x[:, None], '
-            "xp[:-1], xp[1:]) - xp[:-1]) @ (jnp.diff(y) / jnp.diff(xp)); jnp.histogram counts x[:, None] >= edges",
+            "xp[:-1], xp[1:]) - xp[:-1]) @ (jnp.diff(y) / jnp.diff(xp)); for jnp.histogram compare with the edges: "
+            "jnp.sum((x[:, None] >= edges[:-1]) & (x[:, None] < edges[1:]), 0)",
         )  # fmt: skip
     if y.known is not None:
         if not np.all(y.known):
