@@ -233,7 +233,7 @@ def test_another_order_of_parties_is_a_difference_at_all(companies, first, secon
     assert time.monotonic() - started < 19, "long before `connect` is over"
     for name in NAMES:
         assert ends[name][0] == 4, ends
-        assert "first difference: parties.order: here ['" in ends[name][2] or "in the order of their" in ends[name][2]
+        assert "first difference: parties.order: at " in ends[name][2] or "in the order of their" in ends[name][2]
 
 
 @pytest.mark.parametrize("who", NAMES)
