@@ -5,6 +5,7 @@ and logs. Markup is left as it is, since no terminal of mpcrt's interprets any (
 """
 
 import re
+from collections.abc import Sequence
 
 LINE = 1 << 14
 """Characters of the longest message."""
@@ -33,3 +34,9 @@ def quoted(value: object, most: int = 100) -> str:
         return plain(repr(value), most)
     except RecursionError:
         return "(something nested too deep to show)"
+
+
+def listed(names: Sequence[object]) -> str:
+    """`alice`, `alice and bob`, `alice, bob and carol`."""
+    *first, last = map(str, names)
+    return f"{', '.join(first)} and {last}" if first else last

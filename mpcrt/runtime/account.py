@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from mpcrt.cluster.sizes import size
+from mpcrt.text import listed
 from mpcrt.transport.link import Link
 
 log = logging.getLogger("mpcrt.run")
@@ -23,6 +24,7 @@ class Account:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._learned: Counter[tuple[tuple[str, ...], str]] = Counter()
+        self._calls: dict[tuple[str, ...], list[int]] = {}
         self._closed = False
         self.rounds: Callable[[], int] = int
 
@@ -31,15 +33,22 @@ class Account:
         if receivers:
             self._learned[tuple(receivers), what] += 1
 
+    def learns_of(self, receivers: Sequence[str], number: int) -> None:
+        """`receivers` have got results of call `number`; what they are, this process does not know."""
+        calls = self._calls.setdefault(tuple(receivers), [])
+        if number not in calls[-1:]:
+            calls.append(number)
+
     def learned(self) -> dict[tuple[str, ...], list[str]]:
         """Who, together, learned what so far, at most NAMED names each."""
         found: dict[tuple[str, ...], list[str]] = {}
         for (receivers, what), count in self._learned.items():
             found.setdefault(receivers, []).append(what + (f" ({count} times)" if count > 1 else ""))
-        return {
-            receivers: [*names[:NAMED], *([f"{len(names) - NAMED} more"] if len(names) > NAMED else [])]
-            for receivers, names in found.items()
-        }
+        made = {receivers: shortened(names) for receivers, names in found.items()}
+        for receivers, calls in self._calls.items():
+            which = listed(shortened(list(map(str, calls))))
+            made.setdefault(receivers, []).append(f"the results of call{'s' * (len(calls) > 1)} {which}")
+        return made
 
     def close(self, link: Link, code: int) -> None:
         """Logs the line. A process that ends badly says then, as its last line, why."""
@@ -52,9 +61,14 @@ class Account:
             "seconds": round(seconds, 3), "rounds": rounds, "bytes_sent": sent, "bytes_received": received,
             "learned": [{"parties": who, "values": what} for who, what in learned.items()], "exit_code": code,
         }  # fmt: skip
-        told = "; ".join(f"{' and '.join(who)} learned {', '.join(what)}" for who, what in learned.items())
+        told = "; ".join(f"{listed(who)} learned {', '.join(what)}" for who, what in learned.items())
         log.info(
             "%s after %.2f s: %d rounds, %s sent, %s received; %s",
             "the run is over" if code == 0 else "the run ended early", seconds, rounds, size(sent), size(received),
             told or "nothing was revealed", extra={"fields": fields},
         )  # fmt: skip
+
+
+def shortened(names: list[str]) -> list[str]:
+    """At most NAMED names, and how many more there are."""
+    return names if len(names) <= NAMED else [*names[:NAMED], f"{len(names) - NAMED} more"]

@@ -41,6 +41,7 @@ from mpcrt.runtime.refusals import Skipped, digest, failed_beforehand, kind_of, 
 from mpcrt.runtime.secure import SecureCalls
 from mpcrt.runtime.session import Session, exit_code
 from mpcrt.runtime.values import Value, Wire, flatten_result, owner_of, parts, replaced
+from mpcrt.text import listed
 from mpcrt.transport.link import Address, Failure, Kind, Link
 
 log = logging.getLogger("mpcrt.run")
@@ -219,7 +220,7 @@ class Engine:
         self.ledger.salt = begin(self.up, self.roster.programs, call.files, call.arguments, same)
         if self._others:
             compared = f"program (source files: {len(call.files)}) and arguments" if same else "nothing of the program"
-            log.info("compared with %s before the first call: %s", " and ".join(self._others), compared)
+            log.info("compared with %s before the first call: %s", listed(self._others), compared)
 
     def announce(self, call: calls.Call, asked: Sequence[Command] = (), refusal: MpcrtError | None = None) -> None:
         """Tell everybody of a call. `refusal`: why this party cannot give an input of it."""

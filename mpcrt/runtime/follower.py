@@ -128,7 +128,7 @@ class Service:
                 if any(r not in self._config.parties for r in command.receivers):
                     raise ProtocolError(f"call {self.number} names unknown receivers")
                 to_the_end(self._devices.reveal(command))
-                self._account.learns(command.receivers, f"the results of call {self.number}")
+                self._account.learns_of(command.receivers, self.number)
 
     def _schedule(self, command: Run) -> Schedule:
         parties = len(self._config.devices[command.device].parties)

@@ -18,6 +18,7 @@ from mpcrt.runtime.opaque import no_array
 from mpcrt.runtime.placements import Public, Spu, holders
 from mpcrt.runtime.secure import Asked
 from mpcrt.runtime.values import Value, Wire, owner_of, parts, structure_of
+from mpcrt.text import listed
 from mpcrt.transport.link import Address, Kind
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Moves:
                 leaves.append(inputs.decode(words, command.type, source.types[i]))
             call.result.leaves = leaves
         else:
-            log.info("%s is revealed to %s, not to this party", source.origin, " and ".join(receivers))
+            log.info("%s is revealed to %s, not to this party", source.origin, listed(receivers))
 
     def _send_plain(self, call: calls.Move, source: Value, chosen: list[int]) -> None:
         """A plaintext value from its holder to those named; whoever has it already keeps it."""

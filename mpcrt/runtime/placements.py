@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast, overlo
 
 from mpcrt.errors import UsageError
 from mpcrt.runtime import current
+from mpcrt.text import listed
 
 if TYPE_CHECKING:
     from mpcrt.runtime.values import Handle
@@ -110,7 +111,7 @@ class Group:
     names: tuple[str, ...]
 
     def __str__(self) -> str:
-        return " and ".join(self.names)
+        return listed(self.names)
 
 
 public = Public()

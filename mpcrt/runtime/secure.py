@@ -20,6 +20,7 @@ from mpcrt.runtime.arguments import Source
 from mpcrt.runtime.commands import Ahead, Publish, Run, Share
 from mpcrt.runtime.compile import Cache, Compiled
 from mpcrt.runtime.values import Wire, parts
+from mpcrt.text import listed
 
 if TYPE_CHECKING:
     from mpcrt.runtime.engine import Engine
@@ -161,7 +162,7 @@ class SecureCalls:
         if receivers := self._engine.ledger.send_plan(call.number, plan):
             log.info(
                 "sent the plan of %s() (%s, %s) to %s, now that all parties agree", call.name, plan.fingerprint[:8],
-                trees.size(len(plan.encoded)), " and ".join(receivers),
+                trees.size(len(plan.encoded)), listed(receivers),
             )  # fmt: skip
             for line in literals(plan):
                 log.info("with it, in the clear: %s", line)
