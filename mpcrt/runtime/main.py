@@ -186,7 +186,7 @@ def run_program(
     link.on_failure = lost
     engine.link = link
     engine.thread.start()
-    token = current.session.set(session)
+    before = current.session.get()
     try:
         with watching(engine, options):
             with ends_in_child("main()"):
@@ -201,7 +201,7 @@ def run_program(
         session.fail(failure, "main", session.number)
         raise public_failure(failure) from error
     finally:
-        current.session.reset(token)
+        current.session.set(before)
         if engine.opened.is_set():
             close(link)
         engine.thread.join(0.2)
@@ -222,14 +222,17 @@ def leave(failure: BaseException) -> None:
 
 
 def run_main(session: Session, program: Path, arguments: Sequence[str]) -> None:
-    """Import the program, let it be compared with the others', and run its main; sys.exit() in it is an end like any
-    other."""
+    """Import the program, let it be compared with the others', and run its main, which makes placement calls: none is
+    made while the program is imported. sys.exit() in it is an end like any other."""
     sys.argv = [str(program), *arguments]
     try:
         try:
             main = programs.main_of(programs.load(program), program)
         except SystemExit:
             session.begin(programs.files_of(program), arguments)  # the others wait for it before they end
+            raise
+        except UsageError as error:
+            error.args = (f"{error}{programs.line_of(error)}",)
             raise
         except MpcrtError:
             raise
@@ -241,6 +244,7 @@ def run_main(session: Session, program: Path, arguments: Sequence[str]) -> None:
                 )
             raise failure from error
         session.begin(programs.files_of(program), arguments)
+        current.session.set(session)
         try:
             programs.call_main(main, arguments)
         except UsageError as error:

@@ -290,11 +290,13 @@ def test_errors_before_anything_is_shared_can_be_caught(launcher, arguments):
         ("import sys\ndef main():\n    sys.exit(2)\n", 2, "refused its arguments"),
         ("def main(:\n    pass\n", 1, "importing program.py failed: SyntaxError"),
         ("import mpcrt\ndef main():\n    mpcrt.party('alice')(float)(1) + 1\n", 2, "program.py:3) [exit codes"),
+        ("import mpcrt\nmpcrt.party('alice')(print)('ran')\n", 2, "placement calls are made by main()"),
     ],
 )
 def test_programs_that_cannot_run(launcher, text, code, message):
     ended = launcher.run("run", launcher.cluster(), launcher.program(text))
     assert ended.code == code and message in ended.err.splitlines()[-1]
+    assert "ran" not in ended.out, "nothing is called before the programs have been compared"
 
 
 def test_a_program_that_hides_a_module_of_pythons_is_told_so(launcher):
