@@ -226,7 +226,7 @@ def _config() -> configs.ClusterConfig:
 def hellos(data: bytes) -> None:
     """A hello."""
     with contextlib.suppress(ProtocolError, DisagreementError):
-        hello._check("bob", np.frombuffer(data, np.uint8), _config(), "0.1.0")
+        hello._check("bob", np.frombuffer(data, np.uint8), "alice", _config(), "0.1.0")
 
 
 def cluster(data: bytes) -> None:
