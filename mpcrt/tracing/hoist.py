@@ -9,8 +9,9 @@ from mpcrt.tracing.graph import Eqn, Graph, Var, party_of
 from mpcrt.tracing.keys import Key, node, of_library
 from mpcrt.tracing.types import Hoisted, HoistedCall, Leaf, Unprepared
 
-COMPILED = 1000
-"""Equations that are compiled as one; more are run one by one, since XLA's time grows faster than their number."""
+COMPILED = 500
+"""Equations that are compiled as one; of more several functions are made, since XLA's time grows faster than their
+number. One by one they would be compiled for each shape, which may be another for each."""
 
 
 def calls(frontier: list[Var], graph: Graph) -> tuple[tuple[Leaf | Hoisted, ...], tuple[HoistedCall, ...]]:
@@ -39,13 +40,21 @@ def call(visibility: str, leaves: tuple[int, ...], results: list[Var], graph: Gr
 
 
 def plaintext(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]):
-    """The function of concrete leaf values, compiled where it is no longer than XLA compiles in seconds."""
+    """The compiled function of concrete leaf values, in pieces that XLA compiles in seconds."""
+    needed, pieces = set(results), []
+    for start in reversed(range(0, len(eqns), COMPILED)):
+        piece = eqns[start : start + COMPILED]
+        made = dict.fromkeys(v for eqn in piece for v in eqn.outputs)
+        used = dict.fromkeys(v for eqn in piece for v in eqn.inputs if v.known is None and v not in made)
+        pieces.append(compiled(piece, list(used), [v for v in made if v in needed]))
+        needed.update(used)
+    pieces.reverse()
 
-    def steps(*values):
-        env = run(eqns, dict(zip(leaves, values, strict=True)))
+    def compute(*values):
+        env: dict = {"leaves": dict(zip(leaves, values, strict=True))}
+        for function, takes, gives in pieces:
+            env.update(zip(gives, function(*[read(env, v) for v in takes]), strict=True))
         return [read(env, v) for v in results]
-
-    compute = jax.jit(steps) if len(eqns) <= COMPILED else steps
 
     def prepare(*values: Any) -> list[np.ndarray]:
         try:
@@ -54,6 +63,19 @@ def plaintext(eqns: list[Eqn], leaves: tuple[int, ...], results: list[Var]):
             raise located(eqns, dict(zip(leaves, values, strict=True)), error) from None
 
     return prepare
+
+
+def compiled(eqns: list[Eqn], takes: list[Var], gives: list[Var]):
+    """(the compiled function of what the equations take that gives what is needed of them, its inputs, its outputs)."""
+
+    @jax.jit
+    def function(*values):
+        env: dict = {"leaves": {v.leaf: x for v, x in zip(takes, values, strict=True) if v.leaf is not None}}
+        env.update(zip(takes, values, strict=True))
+        run(eqns, env)
+        return [env[v] for v in gives]
+
+    return function, takes, gives
 
 
 def located(eqns: list[Eqn], leaves: dict[int, Any], error: Exception) -> Unprepared:
@@ -69,12 +91,10 @@ def located(eqns: list[Eqn], leaves: dict[int, Any], error: Exception) -> Unprep
     return Unprepared("", error)
 
 
-def run(eqns: list[Eqn], leaves: dict[int, Any]) -> dict:
-    env: dict = {"leaves": leaves}
+def run(eqns: list[Eqn], env: dict) -> None:
     for eqn in eqns:
         for var, value in zip(eqn.outputs, eqn.run(*(read(env, v) for v in eqn.inputs)), strict=True):
             env[var] = value
-    return env
 
 
 def read(env: dict, var: Var) -> Any:

@@ -16,7 +16,7 @@ from mpcrt.tracing import trace
 sys.path.append(str(pathlib.Path(__file__).resolve().parent.parent / "protocols"))
 from harness import check as run
 
-LONG = 5000
+LONG = 2000
 X = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
 SQUARED = 1 + 2 * int(np.ceil((X**2).max()))
 """Units by which the square of what was truncated is off; a sum of truncated values is off by one a term."""
