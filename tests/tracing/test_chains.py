@@ -117,9 +117,9 @@ def test_long_chains_of_what_one_owner_has(name):
 
 
 PREPARED = {
-    "set": chain(lambda y, i: y.at[i % 4].set(y[0, 0] * 0.5), LONG),
-    "concat": chain(lambda y, i: jnp.concatenate([y[1:], y[:1]]), LONG),
-    "where": chain(lambda y, i: jnp.where(y > 0, y - 0.5, y + 0.25), LONG),
+    "set": chain(lambda y, i: y.at[i % 4].set(y[0, 0] * 0.5), 1200),
+    "concat": chain(lambda y, i: jnp.concatenate([y[1:], y[:1]]), 1200),
+    "where": chain(lambda y, i: jnp.where(y > 0, y - 0.5, y + 0.25), 1200),
 }
 
 
