@@ -49,7 +49,7 @@ def play(said: bytearray, address: str) -> None:
     """Say it all again to who answers at an address, until that end hangs up, or says nothing more."""
     host, port = address.split(":")
     with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=2) as caller:
-        caller.sendall(bytes(said))  # the proxy may still be writing it down
+        caller.sendall(bytes(said))  # a copy: a proxy that still carries this connection appends to it
         caller.settimeout(0.5)
         while caller.recv(1 << 16):
             pass
