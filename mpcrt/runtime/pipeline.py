@@ -6,8 +6,9 @@ where it takes nothing of a call that still runs, its rounds travel together wit
 
 Why no party waits for ever: only the oldest call may wait; a younger one goes on when what it needs is there. The
 oldest call of the slowest party has from every other party all that it waits for, or gets it from that party's oldest
-call. The dealer takes calls in their order: it never waits for a party while what it sends is little (`light`), and
-for an input only of calls that are not yet `provided`, which no younger call overtakes.
+call. A younger call begins its rounds once all have announced it, since no correction comes before that, unless its
+corrections were dealt ahead. The dealer takes calls in their order: it never waits for a party while what it sends is
+little (`light`), and for an input only of calls that are not yet `provided`, which no younger call overtakes.
 """
 
 from __future__ import annotations

@@ -104,7 +104,8 @@ class SecureCalls:
         if call.sure:
             self._describe(call, compiled, made)
         dealt = None if new else self._engine.devices.foreseen(run)  # before any later call is announced
-        yield self._engine.agreement(call) if new else at_once
+        # the dealer deals once all have announced the call: until then only what it has dealt before can be counted on
+        yield self._engine.agreement(call) if new or dealt is None else at_once
         if new:
             self._engine.agree(call, refusal)
             dealt = self._engine.devices.foreseen(run)  # it is not skipped

@@ -50,9 +50,12 @@ def plain(function, x, y):
     return np.asarray(function.function(x, y))
 
 
-def pile_up(session, work):
-    """What `work` asks for while alice's and bob's engines are held by a party function, so that it is all queued."""
+def pile_up(session, work, held=True):
+    """What `work` asks for while alice's and bob's engines are held by a party function, so that it is all queued;
+    here they are not unless `held`."""
     free = threading.Event()
+    if not held:
+        free.set()
     for party in (alice, bob):
         party(lambda: free.wait(20) and None)()
     made = work()
@@ -149,6 +152,29 @@ def test_random_programs_give_what_they_give_call_by_call(world, parties):
         for y, wanted in rows:
             # each of up to 40 calls doubles what its operands are off by, which grows with the value
             np.testing.assert_allclose(y, wanted, atol=UNIT * 3 * (1 + np.abs(wanted).max()) * 64)
+
+
+@pytest.mark.parametrize("reader", ["alice", "bob"])
+@pytest.mark.parametrize("parties", [2, 3])
+def test_nobody_waits_for_the_dealer_in_a_call_that_another_has_not_asked_for(world, parties, reader):
+    """One party reads a result before it asks for more calls, the others ask for all at once. The dealer deals none of
+    these before everybody has asked for it, and whoever waited for it there would leave the first call's rounds."""
+
+    def program(session):
+        pairs = pairs_of(5)
+        warm(pairs)
+
+        def work():
+            shown = [relu(*pairs[0]).to(mpcrt.public)]
+            if session.me == reader:
+                np.asarray(shown[0])
+            return shown + [relu(*pair).to(mpcrt.public) for pair in pairs[1:]]
+
+        return [np.asarray(y) for y in pile_up(session, work, held=session.me != reader)]
+
+    for rows in world(program, parties, idle=5.0).check().results.values():
+        for k, y in enumerate(rows):
+            np.testing.assert_allclose(y, plain(relu, ours.function(k), theirs.function(0.5 * k)), atol=2 * UNIT)
 
 
 def test_a_run_that_goes_on_as_before_was_dealt_before_its_call(world):
