@@ -51,8 +51,11 @@ def relu(x, y):
     return jnp.maximum(x + y, 0)
 
 
+found = {}  # what this party measured: another has other times, and calls are given the same everywhere
+
+
 @alice
-def keep(file, found):
+def keep(file):
     with open(file, "w") as out:
         json.dump(found, out)
 
@@ -82,11 +85,11 @@ def main(arguments):
             np.asarray(value)
         return time.perf_counter() - began
 
-    found = {"first": timed(one)}
+    found["first"] = timed(one)
     for work in (one, fresh, five, chain):
         timed(work), timed(work)
         found[work.__name__] = statistics.median(timed(work) for _ in range(calls))
-    keep(file, found)
+    keep(file)
 """
 
 
